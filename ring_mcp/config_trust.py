@@ -161,20 +161,20 @@ def judge(
             kept_in_bucket = (sources.text(variables(model)["file_backend"]) or "").strip().lower() == "s3"
             pair = variables(model)["aws_secret_access_key"]
             if kept_in_bucket and (sources.text(pair) is None or sources.foreign_name(pair) is not None):
-                problems.append(f"{name}: stands in {path}, and the key for the bucket does not")
+                problems.append(f"{name}: is in {path}, and the key for the bucket is not")
         # To switch the sandbox on sends nothing anywhere; an address of one gets the prompts and the given pictures.
         elif field in GUARDED and foreign and not (field == "sandbox" and file[name].strip().lower() in _SWITCHES):
             if field in _OF_OTHERS_TOO and not is_of_ours:
                 aside.add(name)
             else:
-                problems.append(f"{name}: stands in {path}, and {foreign[0]}, which works with it, does not")
+                problems.append(f"{name}: is in {path}, and {foreign[0]}, which is used with it, is not")
     if problems:
         problems.append(
             f"If that folder is yours, trust it once: ring-mcp trust {path.parent}; "
-            "otherwise start elsewhere. What stands in the environment always counts."
+            "otherwise start elsewhere. Variables of the environment always count."
         )
     notes = [
-        f"{name} in {path} is not looked at, because {foreign[0]} does not stand there; "
+        f"{name} in {path} is ignored, because {foreign[0]} is not in that file; "
         f"if it is meant for ring-mcp: ring-mcp trust {path.parent}"
         for name in sorted(aside)
     ]

@@ -175,7 +175,7 @@ class CreditsExhausted(ProviderError):
 
 class ContentRefused(ProviderError):
     code = "content_refused"
-    next_action = "Change the prompt before you ask again: refused attempts may be billed, each anew."
+    next_action = "Change the prompt before you ask again: each refused attempt may be billed."
 
 
 class GenerationFailed(ProviderError):

@@ -123,7 +123,7 @@ RATE_FULL = Metric(
     "ring_mcp.rate.full",
     "gauge",
     "1",
-    "How much of what this process's account may ask at once is used: at 1 whoever comes waits.",
+    "How much of what this process's account may ask at once is used; at 1, requests wait.",
     ("provider", "model", "asking", "world"),
 )
 RATE_SLOWED = Metric(

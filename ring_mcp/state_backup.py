@@ -108,7 +108,7 @@ def read_backup(file: Path, state: Path, ledger: Path | None, media: Path) -> Co
                 _check_ledger(aside / _LEDGER)
                 if ledger is None:
                     raise RingError(
-                        "this backup holds a ledger of SQLite, and DATABASE_URL is set: nobody would read it",
+                        "this backup has a SQLite ledger, which is not read while DATABASE_URL is set",
                         next_action="Restore it without DATABASE_URL; a database is put back with pg_restore.",
                     )
             _move_in(aside, state, ledger, media)

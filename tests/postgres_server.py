@@ -42,6 +42,8 @@ _SETTINGS = {
     "autovacuum": "off",
     "shared_buffers": "32MB",
     "max_wal_size": "128MB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
     "max_connections": "200",
 }
 
@@ -207,9 +209,10 @@ def _migrated_template(server: str) -> str:
 
 def _create(server: str, name: str, template: str) -> None:
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-        )
+        # By files, where PostgreSQL can: its default copies page by page through its log, and takes twice as long.
+        by_files = sql.SQL(" STRATEGY file_copy" if connection.info.server_version >= 150_000 else "")
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        connection.execute(create + by_files)
 
 
 def _drop(server: str, name: str) -> None:

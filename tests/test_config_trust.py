@@ -73,7 +73,7 @@ def test_a_strangers_file_decides_nothing_about_my_key(
     tmp_path: Path, mine: dict[str, str], line: str, key: str
 ) -> None:
     text = refusal(mine, write(tmp_path, line))
-    assert text.startswith(f"{line.partition('=')[0]}: stands in {tmp_path}/.env.local, and {key}")
+    assert text.startswith(f"{line.partition('=')[0]}: is in {tmp_path}/.env.local, and {key}")
     assert f"ring-mcp trust {tmp_path}" in text
     assert "evil" not in text
 

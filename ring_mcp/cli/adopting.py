@@ -22,7 +22,7 @@ _SHORTEST_MARK = 8
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """What was handed over, and why something was not."""
+    """Which jobs were handed over, and why others were not."""
 
     handed_over: list[Job] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Adoption:
 async def hand_over(config: Config, job_ids: Sequence[str], account: str | None) -> Adoption:
     """Give these jobs, or all open ones of an account, to the accounts of ``config``.
 
-    Each for itself: one that cannot go does not keep the others. Raises LedgerError or InvalidRequest.
+    One that cannot be handed over does not hold up the others. Raises LedgerError or InvalidRequest.
     """
     clock, done = SystemClock(), Adoption()
     async with contextlib.AsyncExitStack() as stack:

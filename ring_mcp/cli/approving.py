@@ -28,10 +28,10 @@ _SHOWN = 200
 @click.argument("question_id", metavar="[ID]", required=False)
 @click.option("--sandbox", is_flag=True, help="In the built-in sandbox's own ledger.")
 def approve(question_id: str | None, sandbox: bool) -> None:
-    """Let the call that asked under ID through: once, at its price, within an hour. Without an ID: what waits.
+    """Approve the call that asked under ID: once, at its price, within an hour. Without an ID: all calls that wait.
 
-    It asks at a terminal and takes no answer from anywhere else. It needs the settings of the server that has asked
-    (its RING_STATE_DIR or DATABASE_URL): it writes to that ledger. Exit status 1: there is nothing to approve.
+    It asks at the terminal and takes no answer from anywhere else. It needs the settings of the server that asked
+    (its RING_STATE_DIR or DATABASE_URL), whose ledger it writes to. Exit status 1: there is nothing to approve.
     """
     from ring_mcp.cli.progress import FAILED, fail
     from ring_mcp.config import load_config
@@ -65,7 +65,7 @@ def approve(question_id: str | None, sandbox: bool) -> None:
 
 
 def is_at_terminal() -> bool:
-    """Whether a person can be asked here: one who reads what is asked, and types."""
+    """Whether stdin and stderr are a terminal, so that a person can be asked."""
     # Not stdout: what is asked goes to stderr, and stdout may be a program's.
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
@@ -78,7 +78,7 @@ async def _in_ledger(config: Config, work: Callable[[Ledger], Awaitable[T]]) -> 
 
 
 async def _read(ledger: Ledger, question_id: str | None, sandbox: bool) -> list[Question]:
-    """What can be approved: all that waits, or the items of this question."""
+    """What can be approved: all items that wait, or those of one question."""
     if question_id is None:
         asked = await ledger.list_questions(_now(), _SHOWN)
     else:

@@ -1,4 +1,4 @@
-"""Asked at the terminal before it is paid, where RING_CONFIRM of whoever does the work wants that."""
+"""Asks at the terminal before anything is paid, if RING_CONFIRM of the process that does the work demands it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SAY_YES = "Type it at a terminal to be asked, or add --yes."
 
 
 class YesNeeded(Exception):
-    """No error: a person at the terminal is to be asked; ``quote`` is what they are told."""
+    """Not an error: the person at the terminal has to be asked, about ``quote``."""
 
     def __init__(self, total_usd: Decimal, cap_left_usd: Mapping[str, Any]) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class YesNeeded(Exception):
 def follow_asked(
     config: Config, kind: MediaKind, arguments: Mapping[str, Any], wait_s: float, *, yes: bool
 ) -> dict[str, Any]:
-    """Create, and ask at the terminal if that is refused until somebody agrees; then again, at no higher price.
+    """Create; if that is refused until somebody agrees, ask at the terminal and create again, at no higher price.
 
     Raises what ``create`` raises, and SpendingDeclined.
     """
@@ -79,7 +79,7 @@ def ask_at_terminal(quote: Mapping[str, Any]) -> None:
 
 
 def check_script(rule: Rule, total_usd: Decimal, cap_left_usd: Mapping[str, Any]) -> None:
-    """Whether clips at this sum may be started without a word. Raises YesNeeded or ConfirmationNeeded."""
+    """Check that clips at this sum may be started unasked. Raises YesNeeded or ConfirmationNeeded."""
     if not rule.covers(total_usd):
         return
     if is_at_terminal():

@@ -1,4 +1,4 @@
-"""Where a person's command is carried out: in this process, or by a running server behind its gateway."""
+"""Where a command is carried out: in this process, or by a running server over its REST gateway."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ gateway_option = click.option(
 
 
 class Backend(Maker, Protocol):
-    """Whoever makes what a person types: this process, or a server behind its gateway."""
+    """Carries out what a person typed: this process, or a server over its REST gateway."""
 
     async def leave(self, job_id: str) -> dict[str, Any]:
-        """See that the job goes on without us, and say how it stands."""
+        """Wait a moment until the job can be left to others, and return its result as it is then."""
 
     async def cancel(self, job_id: str) -> dict[str, Any]:
         """What ring-job-cancel answers."""
@@ -49,11 +49,11 @@ class Backend(Maker, Protocol):
     async def health(self) -> dict[str, Any]: ...
 
     async def rule(self) -> Rule:
-        """What has to be agreed to before it is spent."""
+        """What somebody has to agree to before it is spent."""
 
 
 class InProcess:
-    """An own App, for as long as the command runs. What is open then goes on with the next ``resume`` or server."""
+    """An App of its own while the command runs. The next ``resume`` or server carries on what is open then."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -101,7 +101,7 @@ class InProcess:
         return rule_of(self._app.config)
 
     async def _leave_if_open(self, data: dict[str, Any]) -> dict[str, Any]:
-        """A job that is still open is about to lose its process."""
+        """``data``, after ``leave`` if the job is still open: its process is about to end."""
         return await self.leave(data["jobId"]) if data.get("state") in DRIVEN else data
 
     async def _maker(self) -> InProcessMaker:
@@ -116,7 +116,7 @@ class InProcess:
 
 
 async def _identify(app: App) -> str:
-    """Who has a token is who it names; the owner of the configuration, who has none, is the default actor."""
+    """The actor that a token names; without one, the default actor, who owns the configuration."""
     from ring_mcp.server.auth import ServiceTokens, identify_owner
 
     config = app.config

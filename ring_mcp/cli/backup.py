@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--media/--no-media", default=False, show_default=True, help="With the files of local storage.")
 @click.option("--force", is_flag=True, help="Write over FILE.")
 def backup(file: Path, media: bool, force: bool) -> None:
-    """Write the ledger and what belongs to it into FILE, a tar archive; servers may go on meanwhile.
+    """Write the ledger and what belongs to it into FILE, a tar archive; servers may run meanwhile.
 
     It holds prompts and the secret of file addresses: keep it as you keep the state folder. No key is in it.
     """
@@ -49,7 +49,7 @@ def backup(file: Path, media: bool, force: bool) -> None:
 def restore(file: Path) -> None:
     """Put a backup back into this configuration's state folder, which has no ledger yet. No server may run there.
 
-    What was asked for after the backup is not known then: look at the provider's console before asking again.
+    Calls made after the backup are not known then: look at the provider's console before you repeat them.
     """
     from ring_mcp.backends import LEDGER_FILE
     from ring_mcp.config import load_config

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else.")
 @gateway_option
 def cancel(job_id: str, as_json: bool, gateway: str | None) -> None:
-    """Break a job off. Certain and free until its request was sent; after that only where the provider can.
+    """Cancel a job. Certain and free until its request was sent; after that only if the provider can cancel.
 
-    Exit status 1: it could not be, and goes on.
+    Exit status 1: it could not be cancelled, and goes on.
     """
     from ring_mcp.cli.progress import fail, follow
     from ring_mcp.cli.show import paragraph, print_json, print_lines

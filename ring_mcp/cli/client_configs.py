@@ -1,6 +1,6 @@
-"""The configurations of MCP clients: what each wants to read so that it finds this server. Pure.
+"""The configuration that each MCP client needs to find this server. Pure.
 
-Secrets are never in them: a client that can expand a variable is given its name, any other leaves it to ``.env.local``.
+They never hold secrets: a client that expands variables gets the variable's name; otherwise ``.env.local`` has the key.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def _toml_table(title: str, pairs: Mapping[str, Any]) -> str:
 
 
 def new_settings() -> str:
-    """What a settings file begins with, for its person to fill in."""
+    """The text of a new settings file, to be filled in."""
     keys = [next(iter(secret_variables(vendor.settings))) for vendor in VENDORS]
     return "\n".join(["# Settings of ring-mcp. Fill in one key.", *(f"# {key}=your-key" for key in keys), ""])
 

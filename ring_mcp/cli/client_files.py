@@ -1,4 +1,4 @@
-"""Our entry into a client's own file: what else stands there stays, or nothing is written.
+"""Puts our entry into a client's own file: everything else in it stays, or nothing is written.
 
 ``merged_json`` and ``merged_toml`` are pure: text to text, or NotMerged with the reason. ``write`` keeps a backup and
 replaces the file in one step.
@@ -33,7 +33,7 @@ _MAX_FILE_BYTES = 64 * 1024 * 1024
 
 
 class NotMerged(RingError):
-    """The file cannot be changed without a risk for what stands in it."""
+    """The file cannot be changed without a risk for its other contents."""
 
     code = "not_merged"
 
@@ -90,7 +90,7 @@ def merge_toml(text: str, document: Mapping[str, Any]) -> str:
 
 
 def _entry(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
-    """Ours, with what a person added. What belongs to the other transport goes, or the entry would say two things."""
+    """Our entry, with what a person added; without keys of the other transport, which would contradict it."""
     # An entry with a command and an address is started by some clients and connected to by others.
     dropped = _OF_ONE_TRANSPORT if "url" in ours else _OF_THE_OTHER
     kept = {key: value for key, value in theirs.items() if key not in dropped}

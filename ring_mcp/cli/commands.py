@@ -1,4 +1,4 @@
-"""What a person types. Every command imports what it needs when it runs, so that ``--help`` is quick."""
+"""The commands. Each imports what it needs when it runs, so that ``--help`` is quick."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CONFIGURATION_CODES = (ConfigError.code, Unauthorized.code)  # codes: a server 
 
 
 class RingGroup(click.Group):
-    """Errors of the tree become one message and an exit status, never a traceback."""
+    """Turns a RingError into one message and an exit status, never a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

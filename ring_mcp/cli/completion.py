@@ -1,4 +1,4 @@
-"""``ring-mcp completion``: the lines that teach a shell to complete commands, options and the ids of jobs."""
+"""``ring-mcp completion``: the lines with which a shell completes commands, options and the ids of jobs."""
 
 from __future__ import annotations
 

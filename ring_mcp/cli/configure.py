@@ -82,14 +82,14 @@ def own_file(kind: ClientKind) -> Path:
 
 
 def settings_file() -> Path:
-    """Where a server has its settings that was installed: it starts in whatever folder its client does."""
+    """The settings file of an installed server, which starts in whatever folder its client does."""
     from platformdirs import user_config_path
 
     return user_config_path("ring-mcp", appauthor=False) / "settings.env"
 
 
 def _tell(kind: ClientKind, clone: Path | None, settings: Path | None, url: str | None) -> None:
-    """What the client needs besides: where the key belongs above all."""
+    """Say what else the client needs, above all where the key belongs."""
     print_lines(paragraph("", kind.note), err=True)
     if url is not None:
         return
@@ -101,7 +101,7 @@ def _tell(kind: ClientKind, clone: Path | None, settings: Path | None, url: str 
 
 
 def _begin_settings(path: Path) -> None:
-    """A file for the key, its owner's alone; one that is there stays as it is."""
+    """Write a new settings file that only its owner can read; an existing one is left as it is."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
@@ -128,7 +128,8 @@ def _merge(kind: ClientKind, content: bytes, document: dict[str, object]) -> byt
 
 
 def _find_extras(folder: Path | None) -> list[str]:
-    """Without a bucket's library the server does not start; the sandbox makes no clips without the one for them."""
+    """The extras that the settings need: without a bucket's library the server does not start, and without the one for
+    video the sandbox makes no clips."""
     try:
         settings = load_config(folder=folder)
     except ConfigError:

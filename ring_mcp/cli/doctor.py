@@ -22,7 +22,7 @@ _NAMED_SUMS = 5
 def doctor(as_json: bool, recount: bool, gateway: str | None) -> None:
     """Check what `health` checks, and every sum that the ledger keeps: this reads all jobs.
 
-    Exit status 1 if anything is an error. The sums behind a gateway are checked where its ledger is.
+    Exit status 1 if anything is an error. The sums of a gateway's ledger are checked on its own machine.
     """
     from ring_mcp.cli.backend import leave_settings_to_health, load_config_with, open_backend
     from ring_mcp.errors import InvalidRequest

@@ -1,4 +1,4 @@
-"""``--download``: finished clips as files of one's own."""
+"""``--download``: saves finished clips as files."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _is_in(saved: str, folder: Path) -> bool:
 
 
 async def _save(clip: ClipRun, path: Path, config: Config) -> Path:
-    """Beside its name first, so that a file of that name is always whole, also with two runs at once."""
+    """Written beside its name first, so that a file of that name is always complete, even with two runs at once."""
     video = clip.data["video"]
     await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
     with _part_of(path) as part:
@@ -105,7 +105,7 @@ def _link_new(part: Path, path: Path) -> None:
 async def fetch(url: str, path: Path, config: Config) -> None:
     """Stream ``url`` to ``path``, from the public internet or from what this configuration itself names.
 
-    The address is the word of a ledger that may have come with somebody's folder, or of a gateway: neither leads us
+    The address comes from a ledger that may have come with somebody's folder, or from a gateway: neither may lead us
     into a private network.
     """
     from ring_mcp.clock import SystemClock

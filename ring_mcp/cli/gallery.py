@@ -1,4 +1,4 @@
-"""``ring-mcp gallery``: the pages for who has no server over HTTP, on this machine alone, until Ctrl-C."""
+"""``ring-mcp gallery``: the web pages without a server over HTTP, on this machine only, until Ctrl-C."""
 
 from __future__ import annotations
 

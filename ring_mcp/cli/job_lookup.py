@@ -22,7 +22,7 @@ _PATIENCE_S = 2
 
 
 def open_here(*, sandbox: bool = False) -> contextlib.AbstractAsyncContextManager[Ledger]:
-    """The ledger of where somebody types; ``sandbox``: the built-in sandbox's own, whatever the settings say."""
+    """The ledger of this configuration; ``sandbox``: the built-in sandbox's own, whatever the settings say."""
     from ring_mcp.backends import use_ledger
     from ring_mcp.config import load_config
 
@@ -30,7 +30,7 @@ def open_here(*, sandbox: bool = False) -> contextlib.AbstractAsyncContextManage
 
 
 async def where_they_are(jobs: Sequence[Job]) -> list[Job]:
-    """The jobs with the addresses of their files as they are now; where storage cannot tell, as they were."""
+    """The jobs with the current addresses of their files; where storage does not answer, the recorded ones."""
     import asyncio
 
     from ring_mcp.backends import open_storage
@@ -74,7 +74,7 @@ def shorten(job_ids: list[str]) -> dict[str, str]:
 
 
 def complete_job_id(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The newest jobs whose id begins so. A ledger that is slow, away or wrong completes nothing: a shell waits."""
+    """The newest jobs whose id begins so; none if the ledger is slow or away, since the shell waits for the answer."""
     import asyncio
 
     from click.shell_completion import CompletionItem
@@ -102,12 +102,12 @@ def complete_job_id(ctx: click.Context, param: click.Parameter, incomplete: str)
 
 
 def _one_line(prompt: str) -> str:
-    """Lines are what the shells read: a prompt that has some would be offered as a word to be typed."""
+    """Shells read one completion a line: a prompt's further lines would be offered as completions."""
     return " ".join("".join(char if char.isprintable() else " " for char in prompt[:40]).split())
 
 
 def _give_up_after(seconds: int) -> None:
-    """End this process, whatever it waits for: it is there for the completion alone."""
+    """End this process after a while, whatever it waits for: it runs only for the completion."""
     import os
     import signal
 

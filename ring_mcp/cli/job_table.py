@@ -21,9 +21,9 @@ _UNSAID = "-"
 _FIXED_CHARS = 68
 
 
-def print_jobs(jobs: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
-    """``jobs`` as ring-job-list gives them, newest first; a gateway of another version may leave some of it out."""
-    console = console or Console(highlight=False)
+def print_jobs(jobs: Sequence[Mapping[str, Any]]) -> None:
+    """``jobs`` as ring-job-list gives them, newest first; a gateway of another version may leave out fields."""
+    console = Console(highlight=False)
     if not jobs:
         console.print("no jobs")
         return

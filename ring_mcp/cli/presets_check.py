@@ -1,4 +1,4 @@
-"""``ring-mcp presets check``: is the registry of models sound, and is it still true?"""
+"""``ring-mcp presets check``: is the registry of models valid, and does it agree with the providers?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job as a person follows it: a bar while it runs, Ctrl-C that leaves it, and how the command ends."""
+"""Follows a job at the terminal: a bar while it runs, Ctrl-C to leave it, and the exit status."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Watch:
 
 
 def follow(config: Config, work: Work) -> dict[str, Any]:
-    """Carry ``work`` out and give its ``data``. Ctrl-C gives the job as it stands; before there is one, it exits."""
+    """Run ``work`` and return its ``data``. Ctrl-C returns the job as it is; without a job, the command exits."""
     with Watch() as watch:
         try:
             return asyncio.run(_follow(config, work, watch))
@@ -103,7 +103,7 @@ async def _follow(config: Config, work: Work, watch: Watch) -> dict[str, Any]:
 
 
 def cancel_on_ctrl_c(task: asyncio.Task[Any]) -> None:
-    """From now on Ctrl-C cancels ``task``: a KeyboardInterrupt inside of whatever runs would end in tracebacks."""
+    """From now on Ctrl-C cancels ``task``: a KeyboardInterrupt in whatever runs just then would end in tracebacks."""
     loop = asyncio.get_running_loop()
 
     def cancel(*_: object) -> None:
@@ -155,7 +155,7 @@ def fail(exc: RingError, *, as_json: bool, gateway: str | None) -> NoReturn:
 
 
 def handle_lines(job_id: str, gateway: str | None) -> list[str]:
-    """How to get at a job that goes on."""
+    """How to follow a job that goes on."""
     where = f" --gateway {gateway}" if gateway else ""
     return [
         "It is on record and nothing is paid again:",

@@ -1,4 +1,4 @@
-"""``ring-mcp prune``: what piles up in the state folder and nobody needs any more. Never a row, never a result."""
+"""``ring-mcp prune``: removes what nobody needs any more from the state folder. Never a row, never a result."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ class Command:
             return run
 
     async def _agree(self, run: ScriptRun, backend: Backend) -> None:
-        """Raises YesNeeded where a person has to be asked, and ConfirmationNeeded where nobody can be."""
+        """Raises YesNeeded if the person has to be asked, and ConfirmationNeeded if nobody can be asked."""
         from ring_mcp.cli.asking import check_script
 
         rule = await backend.rule()

@@ -182,7 +182,7 @@ def _notes(clip: ClipRun) -> list[str]:
 
 
 def totals(run: ScriptRun) -> dict[str, Decimal]:
-    """Sums of this run: what another run has paid for is in the sums of that one."""
+    """The sums of this run, without what other runs paid for."""
     return {"quoted": run.total_usd, "reserved": run.reserved_usd, "billed": run.billed_usd}
 
 

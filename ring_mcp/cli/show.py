@@ -1,4 +1,4 @@
-"""What a person reads: lines for a narrow terminal. Addresses are never broken, so that they can be copied."""
+"""Lines for a narrow terminal. Addresses are never broken, so that they can be copied."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def cap_lines(left: Mapping[str, Any] | None) -> list[str]:
 
 
 def health_lines(data: Mapping[str, Any]) -> list[str]:
-    """Each part on a line of its own; what to do about it below."""
+    """A line for each check, with its fix below."""
     checks = data.get("checks", ())
     names = max((len(str(check.get("name"))) for check in checks), default=0)
     lines = []

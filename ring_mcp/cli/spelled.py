@@ -12,7 +12,7 @@ from ring_mcp.domain.fields import MAX_WAIT_S, job_id, seconds
 
 
 class Spelled(click.ParamType):  # type: ignore[type-arg]  # generic in its newest version alone
-    """``plain`` takes what may stand around a value, ``inner`` judges what is left."""
+    """``plain`` removes what may be around a value, ``inner`` validates the rest."""
 
     def __init__(self, plain: Callable[[object], object], inner: Any) -> None:
         self.name = inner.name

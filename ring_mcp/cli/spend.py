@@ -115,7 +115,7 @@ def since_when(text: str, now: datetime) -> datetime:
 
 
 def totals(paid: Iterable[Paid]) -> dict[str, Any]:
-    """The sums over all, per day, per kind and model, and per actor where they are those of several."""
+    """The sums over all, per day, per kind and model, and per actor if there are several."""
     everything = Totals()
     days: dict[str, Totals] = {}
     models: dict[tuple[str, str], Totals] = {}

@@ -56,7 +56,7 @@ def add(
 ) -> None:
     """Make a token for NAME, and show it this once.
 
-    The ledger keeps its hash. NAME is the actor of the jobs; who was revoked gets them back with a new token.
+    The ledger keeps only its hash. NAME is the actor of the jobs: after a revocation, a new token gets them back.
     """
     config = _config()
     _check_name(name, config)
@@ -108,9 +108,9 @@ def list_tokens(as_json: bool) -> None:
 @tokens.command()
 @click.argument("name")
 def revoke(name: str) -> None:
-    """End the token of NAME: it spends nothing from now on, and within seconds no server answers it.
+    """End the token of NAME: it spends nothing from now on, and within seconds no server accepts it.
 
-    What is being answered to it ends, too. Jobs go on, and their rows stay.
+    Its open requests end, too. Jobs go on, and their rows stay.
     """
     now = datetime.now(UTC)
     member = asyncio.run(_with_ledger(_config(), lambda ledger: ledger.revoke_member(name, now)))
@@ -132,7 +132,7 @@ async def _with_ledger(config: Config, work: Callable[[Ledger], Awaitable[T]]) -
 
 
 def _check_name(name: str, config: Config) -> None:
-    """A name that somebody has already would share his jobs, and give him these caps."""
+    """Refuse a name that is in use: its owner would share these jobs and get these caps."""
     from ring_mcp.server.auth import ServiceTokens
 
     if not is_name(name):

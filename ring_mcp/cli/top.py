@@ -36,7 +36,7 @@ _STATES = (
 def top(once: bool, as_json: bool, every: float) -> None:
     """The fleet at this ledger, live: processes, jobs by state, the queue, rates, money. Ctrl-C ends.
 
-    What is shown costs the database the same however many jobs there are.
+    It costs the database the same, however many jobs there are.
     """
     from ring_mcp.config import load_config
 
@@ -142,7 +142,7 @@ def _jobs(fleet: Fleet, width: int) -> list[Text]:
 
 
 def _rates(fleet: Fleet, width: int) -> list[Text]:
-    """What is asked of the accounts. Idle ones are only counted: a ledger keeps those of years ago."""
+    """The rates of the accounts. Idle ones are only counted: a ledger keeps those of years ago."""
     from rich.text import Text
 
     busy = sorted(

@@ -15,7 +15,7 @@ from ring_mcp.config_trust import TrustedFolders
 def trust(folder: Path | None, remove: bool) -> None:
     """Let the .env.local of FOLDER decide where keys go, what is read and what may be spent.
 
-    Without it such settings count only beside the keys that they work with, in the same file. Without FOLDER the
+    Without it, such settings count only if the keys that they are used with are in the same file. Without FOLDER the
     trusted ones are listed.
     """
     folders = TrustedFolders()

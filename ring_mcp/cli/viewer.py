@@ -21,9 +21,9 @@ _MEDIA = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".mp4", ".mov", ".
 
 
 def open_first(data: Mapping[str, Any]) -> None:
-    """The file on this machine if it is here, otherwise its URL. That nothing can show it is said, not an error.
+    """Open the file if it is on this machine, otherwise its URL. If nothing can show it, that is said and no error.
 
-    What an opener is given may have come from a server: it gets web addresses and media, never a program to start.
+    What an opener gets may have come from a server: only web addresses and media, never a program to start.
     """
     files = files_of(data)
     if not files:
@@ -39,7 +39,7 @@ def open_first(data: Mapping[str, Any]) -> None:
 
 
 def choose_target(file: Mapping[str, Any]) -> str | None:
-    """What an opener may have of a file: its own path here, or its web address; None: neither."""
+    """The path of a file on this machine, or its web address; None if an opener may have neither."""
     local = Path(str(file.get("localPath") or ""))
     # By its ending, which is what openers go by: nothing that they would run has one of these.
     if local.suffix.lower() in _MEDIA and local.is_absolute() and local.is_file():

@@ -1,5 +1,5 @@
-"""What an actor may spend: by the caps over everybody, by their own, and whether at all. Told, not decided: the ledger
-checks it again in the transaction that spends."""
+"""What an actor may spend: by the server's caps, by their own, and whether at all. For information and early refusals:
+the ledger checks it again in the transaction that spends."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ring_mcp.token_mark import current_token_mark
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """``spend`` is everybody's; ``left`` is what may still be spent, of each window the least that any cap leaves, and
-    ``own_left`` what the actor's own caps leave. ``standing``: of an actor whom the ledger knows."""
+    """``spend``: of all actors. ``left``: what may still be spent in each window, the least that any cap leaves.
+    ``own_left``: what the actor's own caps leave. ``standing``: of an actor in the ledger."""
 
     spend: Spend
     left: dict[str, Decimal]
@@ -25,7 +25,7 @@ class Allowed:
 
 
 class Allowance:
-    """``caps``: the operator's, over everybody."""
+    """``caps``: the server's, which count all actors together."""
 
     def __init__(self, ledger: Ledger, caps: Caps, clock: Clock, *, sandbox: bool) -> None:
         self._ledger = ledger
@@ -34,19 +34,19 @@ class Allowance:
         self._sandbox = sandbox
 
     async def check_may_spend(self, actor_id: str) -> None:
-        """Raises LookOnly, Unauthorized for one who was revoked, LedgerError. Of caps it says nothing."""
+        """Raises LookOnly, Unauthorized for a revoked actor, or LedgerError. Caps are not checked."""
         member = await self._ledger.find_member(actor_id)
         if member is not None:
             member.check_may_spend(current_token_mark())
 
     async def read(self, actor_id: str | None) -> Allowed:
-        """Raises LedgerError."""
+        """What this actor may spend now; without one, what the server's caps leave. Raises LedgerError."""
         now = self._clock.now()
         spend = await self._ledger.spend(now, sandbox=self._sandbox)
         left = cap_left(self._caps, spend)
         member = await self._ledger.find_member(actor_id) if actor_id is not None else None
         if member is None:
-            # Tokens of the environment make actors without caps of their own: everybody's hold for them.
+            # Actors of tokens in the environment have no caps of their own, only the server's.
             return Allowed(spend, left, {})
         own = await self._ledger.spend(now, sandbox=self._sandbox, actor_id=member.name)
         own_left = cap_left(member.caps, own)

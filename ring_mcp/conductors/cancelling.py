@@ -1,13 +1,12 @@
-"""Breaking a job off: certain and free until its request leaves, then only as far as its provider can."""
+"""Cancelling a job: certain and free until its request leaves, then only as far as its provider can."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from ring_mcp.clock import Clock
 from ring_mcp.conductors.allowance import Allowance
-from ring_mcp.domain import Job, JobState, Plan, VideoPlan, usd
+from ring_mcp.domain import Job, JobState, VideoPlan, usd
 from ring_mcp.errors import Billed, GenerationFailed, JobCancelled, JobMoved, ProviderError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.endings import Ending
@@ -15,16 +14,16 @@ from ring_mcp.jobs.outcomes import end_job, failure_of, name_typed
 from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.ledger.base import Ledger
-from ring_mcp.providers.base import Providers
+from ring_mcp.providers.base import CancelsJobs, Providers
 from ring_mcp.providers.vendors import title_of
 
 _TRIES = 5
-"""A job moves a few times in its life; each time it has to be looked at anew."""
+"""A job changes its state only a few times; after each change it is read again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """What became of the wish. ``is_asked``: the provider was told, and the job says how it ended when it has."""
+    """What became of a cancellation. ``is_asked``: the provider was asked, and the job will say how it ended."""
 
     job: Job
     is_cancelled: bool
@@ -52,23 +51,23 @@ class CancelConductor:
         self._sharing = sharing
 
     async def cancel(self, job: Job, *, actor_id: str | None = None) -> Cancellation:
-        """Break a job off, if that can be. Raises LedgerError; then the same wish again finds what is left to do.
+        """Cancel a job, if that is possible. Raises LedgerError; calling again then does what is left to do.
 
-        ``actor_id``: who wishes it, if not the operator; raises LookOnly and Unauthorized for one who may not spend.
+        ``actor_id``: who cancels, None for the operator; raises LookOnly or Unauthorized for one who may not spend.
 
-        Of a job that is ``planned`` the row is ended, and its version decides: whoever is about to send the request
-        writes that down first, and finds the row changed. A still of its own is broken off before it in the same way:
-        the other way round a fault in between would leave one that goes on, and is paid, for nobody.
+        A ``planned`` job's row is ended, and its version decides the race: a process that is about to send the request
+        writes the intent first, and finds the row changed. A still of its own is cancelled before it: in the other
+        order, a fault in between would leave a still that goes on, and is paid for, without a clip.
         """
         if actor_id is not None:
             await self._allowance.check_may_spend(actor_id)
         still: Job | None = None
         for _ in range(_TRIES):
-            # Anew each time, for the caller's copy may be old: only a row that is still planned may be ended here.
+            # Read each time, since the caller's copy may be old: only a row that is still planned may be ended here.
             stored = await self._ledger.get(job.id) or job
             if stored.state is not JobState.PLANNED:
-                if stored.state is JobState.FAILED and still is not None and _is_cancelled(still):
-                    return _say_cancelled(stored, still)  # it has heard of its still's end, and ended itself
+                if stored.state is JobState.FAILED and still is not None and still.is_cancelled:
+                    return _say_cancelled(stored, still)  # its driver saw that the still had ended, and ended it
                 return await self._cancel_sent(stored)
             try:
                 still = await self._cancel_still(stored)
@@ -76,10 +75,10 @@ class CancelConductor:
             except JobMoved:
                 continue
             return _say_cancelled(ended, still)
-        raise JobMoved(f"job {job.id} changes all the time; call again")
+        raise JobMoved(f"job {job.id} keeps changing; call again")
 
     async def _end(self, job: Job, still: Job | None = None) -> Job:
-        """``still``: what it begins with. The failure speaks of both, the cost is that of the job alone."""
+        """End a planned job. ``still``: its first frame. The failure is about both, the cost about the job alone."""
         now = self._clock.now()
         what = f"cancelled before its request was sent{_say_of_still(still)}"
         why = JobCancelled(what, job_id=job.id, billed=_say_billed(job, still))
@@ -90,8 +89,8 @@ class CancelConductor:
         return ended
 
     async def _cancel_still(self, clip: Job) -> Job | None:
-        """The first frame of the clip's own as it is left: one that is being made is paid for, and the next clip takes
-        it. Raises JobMoved."""
+        """Cancel the clip's own first frame if it is planned; returns it as it is then. One that is being made is paid
+        for, and kept for the next clip that wants it. Raises JobMoved."""
         still_id = clip.plan.frame_job_id if isinstance(clip.plan, VideoPlan) else None
         still = await self._ledger.get(still_id) if still_id is not None else None
         # A still that has become another clip's is not this one's to end.
@@ -102,7 +101,7 @@ class CancelConductor:
     async def _cancel_sent(self, job: Job) -> Cancellation:
         if job.is_terminal:
             return Cancellation(job, False, False, f"job {job.id} is {job.state} already: there is nothing to cancel")
-        # Nobody has its handle, which is what a provider is told of.
+        # A provider is asked by the handle, which nobody has.
         if job.state is JobState.UNKNOWN:
             named = name_typed(job.id, sandbox=job.sandbox)
             settle = f"`ring-mcp jobs resolve {named} --paid|--not-paid` settles it"
@@ -120,22 +119,19 @@ class CancelConductor:
         vendor = title_of(job.plan.provider)
         if job.state is JobState.STORING:
             return f"{vendor} has made it already, and nothing is left to cancel"
-        # By its handle, which comes with the answer to the request.
-        if job.state is JobState.SUBMITTING and self._find_cancel(job) is not None:
+        # The provider is asked by the handle, which comes with the answer to the request.
+        if job.state is JobState.SUBMITTING and self._find_canceller(job) is not None:
             return f"{vendor} can be told to cancel it once it has answered the request, so cancel it again in a moment"
         return f"{vendor} cannot cancel a request that it has been sent"
 
-    def _find_cancel(self, job: Job) -> Callable[[Plan, str], Awaitable[object]] | None:
-        # Optional: see providers.base.CancelsJobs.
-        cancel: Callable[[Plan, str], Awaitable[object]] | None = getattr(
-            self._providers.get((job.kind, job.plan.provider)), "cancel", None
-        )
-        return cancel
+    def _find_canceller(self, job: Job) -> CancelsJobs | None:
+        provider = self._providers.get((job.kind, job.plan.provider))
+        return provider if isinstance(provider, CancelsJobs) else None
 
     async def _ask_provider(self, job: Job) -> Cancellation | None:
-        """Tell the provider, where it takes that. None: it does not."""
-        cancel = self._find_cancel(job)
-        if cancel is None:
+        """Ask the provider to cancel; returns None if it offers no way to."""
+        provider = self._find_canceller(job)
+        if provider is None:
             return None
         assert job.provider_request_id is not None, "the table has a CHECK for this"
         vendor = title_of(job.plan.provider)
@@ -144,13 +140,13 @@ class CancelConductor:
             text = f"job {job.id} belongs to {job.account}, whose key this server does not have: it was not cancelled"
             return Cancellation(job, False, False, text)
         try:
-            await cancel(job.plan, job.provider_request_id)
+            await provider.cancel(job.plan, job.provider_request_id)
         except GenerationFailed:
-            pass  # given up: the next look hears the same, with its bill, and ends the job
+            pass  # it has failed already: the next poll gets the same answer, with its bill, and ends the job
         except ProviderError as exc:
             text = f"{vendor} did not cancel job {job.id}: {exc.message}. It goes on, and the result is kept"
             return Cancellation(job, False, False, text)
-        # The next look may be a while off, and what it hears is how the job ended.
+        # The next poll, which tells how the job ended, may be a while off.
         self._watch.wake(job.id)
         text = (
             f"{vendor} was told to cancel job {job.id}. ring-job-get says how it ended, and what was billed for what "
@@ -159,14 +155,10 @@ class CancelConductor:
         return Cancellation(job, False, True, text)
 
 
-def _is_cancelled(job: Job) -> bool:
-    return job.failure is not None and job.failure.code == JobCancelled.code
-
-
 def _say_cancelled(job: Job, still: Job | None) -> Cancellation:
     if still is None:
         text = f"job {job.id} was cancelled before its request was sent; nothing was billed"
-    elif _is_cancelled(still):
+    elif still.is_cancelled:
         text = f"job {job.id} was cancelled, and its first frame, before a request was sent; nothing was billed"
     else:
         text = (
@@ -177,13 +169,13 @@ def _say_cancelled(job: Job, still: Job | None) -> Cancellation:
 
 
 def _say_of_still(still: Job | None) -> str:
-    if still is None or _is_cancelled(still):
+    if still is None or still.is_cancelled:
         return ""
     return f"; its first frame (job {still.id}) is {still.state}, and its bill is in its own row"
 
 
 def _say_billed(clip: Job, still: Job | None) -> Billed:
-    """Whether the call was billed, which may have bought the still."""
+    """Whether the whole call was billed: it may have bought the still."""
     is_of_an_earlier_call = isinstance(clip.plan, VideoPlan) and clip.plan.frame_was_paid
     if still is None or is_of_an_earlier_call:
         return "no"

@@ -1,4 +1,4 @@
-"""What both conductors are: ``quote`` says what a request would cost, ``generate`` makes it. Both use the one plan."""
+"""The base of both conductors: ``quote`` says what a request would cost, ``generate`` makes it, by the same plan."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SettingsT = TypeVar("SettingsT")
 
 
 class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
-    """``settings``: the operator's defaults for what a request leaves open."""
+    """``settings``: the operator's defaults for what a request leaves out."""
 
     result: ClassVar[type[JobResult]]
 
@@ -37,9 +37,8 @@ class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
     async def quote(self, request: RequestT, *, actor_id: str | None = None) -> ResultT:
         """The plan with each price, the total, and what the caps leave; nothing is spent or written.
 
-        ``actor_id``: who would be calling: what they have paid for already is not counted, and the request may name
-        results by their jobs. Raises what ``generate`` raises, but for CapExceeded: a cap that would refuse is a
-        warning.
+        ``actor_id``: who would call: what they have paid for already is not counted, and the request may name results
+        by their jobs. Raises what ``generate`` raises, except CapExceeded: a cap that would refuse is a warning.
         """
         plan = await self.look(request, actor_id=actor_id)
         return self._narrow(await self._calls.quote(plan, request.max_usd, actor_id))
@@ -59,13 +58,14 @@ class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
     ) -> ResultT:
         """Make what was asked for and wait for it, at most ``wait_s`` seconds (None: as long as it takes).
 
-        A failure of provider or storage is in the result (``success`` False); it is raised only before anything was
-        started: LookOnly, InvalidRequest, ModelRetired, ProviderAuthError (no key), CapExceeded, ConfirmationNeeded,
-        LedgerError, StorageError. A LedgerError that names a job says that this one stands and could not be read.
-        ``asking``: how the caller is asked, where the operator wants that.
-        A caller that is cancelled leaves; the job goes on.
+        A failure of provider or storage after the start is in the result (``success`` False). Before anything is
+        started, this raises LookOnly, InvalidRequest, ModelRetired, ProviderAuthError (no key), CapExceeded,
+        ConfirmationNeeded, LedgerError or StorageError. A LedgerError that names a job means that the job exists and
+        could not be read.
+        ``asking``: how the caller is asked to confirm, if the operator wants that.
+        The job goes on if the caller is cancelled.
         """
-        # Before the plan: checking it may fetch pictures from elsewhere, which is work for somebody who may not spend.
+        # Before the plan, whose check may fetch pictures: no such work for an actor who may not spend.
         await self._calls.check_may_spend(actor_id)
         with telemetry.span("plan"):
             plan = await self.check(await self._calls.with_results(request, actor_id))
@@ -82,7 +82,7 @@ class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
 
     @abstractmethod
     async def check(self, request: RequestT) -> Plan:
-        """The plan, once its provider and everything that it takes in were looked at. Spends nothing."""
+        """The plan, once its provider and all its inputs were checked. Spends nothing."""
 
     def _narrow(self, result: JobResult) -> ResultT:
         assert isinstance(result, self.result)

@@ -1,7 +1,7 @@
-"""Asked before it is paid: whether a call needs somebody's yes, and how it comes by one.
+"""Confirmation of spending: whether a call needs a person's consent, and how it gets it.
 
-The question stands in the ledger before anybody is asked, so that the answer may come to another process, or from a
-person's terminal; it is used up where the job is opened (``ledger.questions``).
+The question is in the ledger before anybody is asked, so that the answer may come to another process or from a person's
+terminal; it is used up where the job is opened (``ledger.questions``).
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from ring_mcp.ledger.base import Ledger
 
 _SHOWN_CHARS = 200
 _SHOWN_ITEMS = 10
-# Short, for a person types it. To guess one helps nobody: a yes is given at a terminal of the server's own settings.
+# Short, since a person types it. Guessing one is useless: it is approved at a terminal with the server's settings.
 _ID_BYTES = 5
 _UNTOLD = ("success", "dryRun", "prompt")
 _CAPS = {"perCall": "per call", "today": "today", "thisMonth": "this month"}
 
 Quote = Callable[[], Awaitable[JobResult | Mapping[str, Any]]]
-"""What it would cost, as a dry run tells it. Raises CapExceeded for what would be refused anyway."""
+"""Returns what the call would cost, as a dry run does. Raises CapExceeded for what would be refused anyway."""
 
 
 class Confirming:
-    """``rule`` is the operator's; ``sandbox``: whose money it is."""
+    """``rule`` is the operator's; ``sandbox``: whether the money is the sandbox's."""
 
     def __init__(self, rule: Rule, ledger: Ledger, clock: Clock, *, sandbox: bool) -> None:
         self._rule = rule
@@ -54,18 +54,18 @@ class Confirming:
         return self._sandbox
 
     def applies_to(self, asking: Asking) -> bool:
-        """Whether anything has to be agreed to for such a caller."""
+        """Whether such a caller may need a confirmation at all."""
         return self._rule.mode != "off" and not asking.confirmed
 
     def without_answer(self) -> Terms:
-        """What may be spent when nobody has answered: nothing that has to be asked about."""
+        """The terms without a confirmation: only what is below the operator's limit may be spent."""
         return Terms(above_usd=self._rule.above_usd)
 
     async def settle(self, items: Sequence[Item], asking: Asking, actor_id: str, quote: Quote) -> Terms | None:
-        """Under what these requests, of one call, may be opened; None: nothing has to be agreed to.
+        """The terms under which these requests of one call may be opened; None if no confirmation is needed.
 
-        Raises SpendingDeclined or ConfirmationNeeded with the quote, what ``quote`` raises, LedgerError, and whatever
-        ``asking.ask`` raises so that the answer comes with the same call again.
+        Raises SpendingDeclined or ConfirmationNeeded with the quote, what ``quote`` raises, LedgerError, and what
+        ``asking.ask`` raises to have the same call made again with the answer.
         """
         total_usd = sum((item.usd for item in items), Decimal(0))
         if not self.applies_to(asking):
@@ -74,22 +74,22 @@ class Confirming:
             return self.without_answer()
         if asking.answer is not None:
             mark, reply = asking.answer
-            # A client may send any id and any answer: one that is not about these counts for nothing.
+            # A client may send any id and any answer: it counts only if the question was about these requests.
             if self._is_about(await self._ledger.get_question(mark.question_id), items, actor_id):
                 return await self._take(reply, mark, quote, total_usd)
         approved, open_id = await self._find(items, actor_id)
         if approved is not None:
             return Terms(above_usd=self._rule.above_usd, question_id=approved)
-        # "ask" is for who can be asked; only "require" refuses where nobody can.
+        # In mode "ask", a client that cannot be asked is let through; "require" refuses it.
         if asking.ask is None and self._rule.mode == "ask":
             return None
-        # Before the question is written: what a cap refuses anyhow is raised here, and nobody is asked for nothing.
+        # Before the question is written: what a cap refuses anyway is raised here, and nobody is asked in vain.
         told = await quote()
-        # The same row for the same call made again, or a person would find a list of equal questions.
+        # The same row if the same call is made again, or a person would find a list of equal questions.
         question_id = open_id or await self._put(items, actor_id)
         if asking.ask is None:
             raise self._refuse(question_id, total_usd, told, "nobody can be asked here")
-        # When it was put goes with it, for an equal question may have stood for hours.
+        # With the time of asking: the question itself may be hours old.
         mark = Mark(question_id, self._clock.now())
         reply = await asking.ask(mark, question_text(items, total_usd, told, sandbox=self._sandbox))
         return await self._take(reply, mark, quote, total_usd, told)
@@ -108,13 +108,13 @@ class Confirming:
         is_read = mark.is_read_by(self._clock.now())
         told = await quote() if told is None else told
         if reply is Reply.DECLINE and is_read:
-            # A no is for good: nobody shall say yes to it from a terminal later.
+            # A no is final: the question cannot be approved from a terminal later.
             await self._ledger.drop_question(mark.question_id)
             raise SpendingDeclined(
                 f"the person declined to spend up to {usd(total_usd)}; nothing was spent",
                 extra={"quote": quote_facts(told)},
             )
-        # Some clients cancel by themselves, and some say no: a person can still say yes to either.
+        # Some clients cancel or decline by themselves: a person can still approve either.
         why = "the client said no sooner than a person can read" if reply is Reply.DECLINE else "nobody has answered"
         raise self._refuse(mark.question_id, total_usd, told, why)
 
@@ -133,8 +133,8 @@ class Confirming:
         )
 
     def _is_about(self, asked: Sequence[Question], items: Sequence[Item], actor_id: str) -> bool:
-        """Whether this question was put to this actor about each of these, at no lower price. A used item is one that
-        is asked for again: it opens nothing."""
+        """Whether this question was put to this actor about all these items, at no lower price. A used item counts: its
+        request is a retry, which opens nothing."""
         known = {item.subject: item for item in asked if (item.actor_id, item.sandbox) == (actor_id, self._sandbox)}
         now = self._clock.now()
         return bool(items) and all(
@@ -144,8 +144,8 @@ class Confirming:
         )
 
     async def _find(self, items: Sequence[Item], actor_id: str) -> tuple[str | None, str | None]:
-        """The question that a person has approved for these, and else the one that stands open, to be put again."""
-        # By the first item: a question that is about all of them is about this one.
+        """The id of an approved question about these items, if any; else that of an open one, to be put again."""
+        # By the first item: a question about all of them is about this one too.
         rows = await self._ledger.find_questions(actor_id, items[0].subject, self._clock.now(), sandbox=self._sandbox)
         by_id: dict[str, dict[str, Question]] = {}
         for row in rows:
@@ -161,8 +161,8 @@ class Confirming:
             if all(row is not None and row.approved_at is not None for row in free):
                 return question_id, None
             prices = {item.subject: item.usd for item in items}
-            # To be put again it has to be about exactly these, at these prices: the person reads their sum. An approval
-            # may be of more, or of a higher price.
+            # An open question is put again only for exactly these items and prices, whose sum the person reads. An
+            # approved one may be about more, or at higher prices.
             if open_id is None and {subject: row.usd for subject, row in of.items()} == prices:
                 open_id = question_id
         return None, open_id
@@ -188,7 +188,7 @@ class Confirming:
 
 
 def describe_plan(plan: Plan) -> str:
-    """One line for a person. The prompt is a model's words, so it comes last, in quotation marks and in one line."""
+    """A plan in one line for a person. The prompt may be a model's words: it comes last, quoted and in one line."""
     facts = [plan.provider, plan.model, plan.resolution or ""]
     if isinstance(plan, VideoPlan):
         facts = [f"a clip of {plan.duration_s} s", plan.quality_mode or "", *facts]
@@ -199,14 +199,14 @@ def describe_plan(plan: Plan) -> str:
 
 
 def clip_text(clip_id: str, quote: Mapping[str, Any]) -> str:
-    """The same of a script's clip, of the ``data`` of its quote."""
+    """A script's clip in one line for a person, from the ``data`` of its quote."""
     names = ("duration", "qualityMode", "model", "resolution")
     facts = [f"{quote[name]} s" if name == "duration" else str(quote[name]) for name in names if quote.get(name)]
     return f"{_in_quotes(clip_id)}, {', '.join(facts)}: {_in_quotes(str(quote.get('prompt', '')))}"
 
 
 def _in_quotes(text: str) -> str:
-    # Cut before it is cleaned, since a prompt may be long, and with room for what cleaning takes away.
+    # Cut first, since a prompt may be long; with room for characters that cleaning removes.
     words = " ".join(printable(text[: 4 * _SHOWN_CHARS]).split())
     return f"“{words if len(words) <= _SHOWN_CHARS else f'{words[:_SHOWN_CHARS]} …'}”"
 
@@ -214,7 +214,7 @@ def _in_quotes(text: str) -> str:
 def question_text(
     items: Sequence[Item], total_usd: Decimal, told: JobResult | Mapping[str, Any], *, sandbox: bool
 ) -> str:
-    """What a person is asked: the price first, what the caps leave, and then what it is for."""
+    """The question for a person: the price first, what the caps leave, and then what it is for."""
     facts = quote_facts(told)
     lines = [f"Spend up to {usd(total_usd)} on the operator's own provider key?"]
     if sandbox:
@@ -235,6 +235,6 @@ def question_text(
 
 
 def quote_facts(told: JobResult | Mapping[str, Any]) -> dict[str, Any]:
-    """A quote for programs, without what the caller has written himself."""
+    """A quote for programs, without the caller's own words."""
     data = told.data() if isinstance(told, JobResult) else told
     return {name: value for name, value in data.items() if name not in _UNTOLD and value != []}

@@ -1,4 +1,4 @@
-"""What an operator sees of all processes together: who is there, jobs by state, the queue, and money."""
+"""The whole fleet for its operator: processes, jobs by state, the queue, rates and money."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ring_mcp.metrics import Sample
 logger = logging.getLogger(__name__)
 
 MAX_AGE_S = 2.0
-"""Whoever asks again so soon is told the same: a thousand scrapes a second are no work for the ledger."""
+"""How long a reading is reused, so that frequent scrapes do not load the ledger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class Fleet:
 
 
 class FleetConductor:
-    """``caps`` are shown beside what counts against them, ``rates`` tells how full the accounts' are."""
+    """``caps`` are shown beside what counts against them; ``rates`` reads how full the accounts' rate buckets are."""
 
     def __init__(
         self, ledger: Ledger, caps: Caps, clock: Clock, *, sandbox: bool, rates: ReadsRates | None = None
@@ -62,7 +62,7 @@ class FleetConductor:
         fleet = Fleet(
             at=now,
             queued=await self._ledger.count_jobs(sandbox=self._sandbox),
-            # Whoever only looks must not appear in what is counted.
+            # A process that only looks at the fleet must not be counted.
             processes=tuple(each for each in await self._ledger.list_processes() if each.role != LOOKING),
             spend=await self._ledger.spend(now, sandbox=self._sandbox),
             caps=self._caps,
@@ -73,12 +73,12 @@ class FleetConductor:
         return fleet
 
     async def gauges(self) -> list[Sample]:
-        """The fleet as gauges; where the ledger does not answer, that alone."""
+        """The fleet as gauges; if the ledger does not answer, only the gauge that says so."""
         try:
             return list_gauges(await self.look())
         except LedgerError as exc:
             logger.warning("the fleet cannot be counted: %s", exc.message)
-            # Zero, not silence: an alert can hang on a number, and old ones of the fleet would mislead.
+            # Zero instead of nothing, for alerts; old figures of the fleet would mislead.
             return [(metrics.FLEET_READ, (), 0.0)]
 
 
@@ -86,7 +86,7 @@ def list_gauges(fleet: Fleet) -> list[Sample]:
     world, spend = metrics.world(sandbox=fleet.sandbox), fleet.spend
     roles: dict[str, int] = {}
     for process in fleet.processes:
-        # A row of a newer version may have another role, and no series may come of that.
+        # A process of a newer version may have another role, which must not make a new series.
         role = process.role if process.role in ROLES else metrics.OTHER
         roles[role] = roles.get(role, 0) + 1
     money: list[tuple[str, Decimal, Decimal, Decimal | None]] = [
@@ -108,7 +108,7 @@ def list_gauges(fleet: Fleet) -> list[Sample]:
 
 
 LOOKING = "top"
-"""The role of a process that is there to look at the others."""
+"""The role of a process that only looks at the others."""
 
 ROLES = ("stdio", "serve", "worker", "command")
-"""What a process may be there for."""
+"""The roles of processes that are counted."""

@@ -1,4 +1,4 @@
-"""HealthConductor: asks every part how it is, spends nothing, and says the fix for whatever is wrong."""
+"""HealthConductor: checks every part, spends nothing, and says the fix for whatever is wrong."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _READY_FOR_S = 2.0
 
 
 class HealthConductor:
-    """``in_use``: providers that are configured, or asked when nobody says whom. ``list_faults``: by variable, why an
-    operator's default would refuse every call. ``unexpanded``: keys that are still their client's words for them."""
+    """``in_use``: providers that are configured, or are the default. ``list_faults``: by variable, why an operator's
+    default would make every call fail. ``unexpanded``: variables whose value is still a ``${NAME}`` of the client."""
 
     def __init__(
         self,
@@ -82,8 +82,8 @@ class HealthConductor:
         self._notes = tuple(notes)
 
     async def check(self, actor_id: str | None = None) -> HealthReport:
-        """Ask all parts side by side, each for a few seconds at most. ``actor_id``: who asks, and is told what is left
-        to them."""
+        """Check all parts at the same time, each for a few seconds at most. ``actor_id``: who asks, and is told what
+        they may still spend."""
         now = self._clock.now()
         ledger, storage, sharing, asked = await asyncio.gather(
             self._ask("ledger", self._ledger.name, self._ledger.ping),
@@ -95,7 +95,7 @@ class HealthConductor:
         checks += [self._prices(), *self._models()]
         checks += [Check(name="configuration", status="warning", detail=note) for note in self._notes]
         spent, left, standing = None, None, None
-        # Else the first question to it would raise, and the report say nothing at all.
+        # Otherwise the first read would raise, and there would be no report at all.
         if ledger.status == "ok":
             allowed = await self._allowance.read(actor_id)
             spend, left, standing = allowed.spend, allowed.left, allowed.standing
@@ -118,11 +118,11 @@ class HealthConductor:
         )
 
     async def list_obstacles(self) -> tuple[str, ...]:
-        """Why no paid call can be served now; nothing if one can. Providers are not asked: they are not this server.
+        """Why no paid call can be served now; empty if one can. Providers are not asked: they are not this server.
 
-        For whoever looks often, and without a token: an answer is good for a moment, and tells no addresses.
+        For frequent probes without a token: the answer is reused for a moment, and has no addresses in it.
         """
-        # Many balancers at once are one look: the others wait for it and have its answer.
+        # Concurrent probes wait for one check and share its answer.
         async with self._turn:
             if self._readiness is None or self._clock.monotonic() - self._readiness[0] >= _READY_FOR_S:
                 checks = await asyncio.gather(
@@ -144,7 +144,7 @@ class HealthConductor:
             detail = f"{backend} did not answer within {_CHECK_TIMEOUT_S:.0f} s"
             return Check(name=name, status="error", detail=detail, fix="See that it is running and reachable.")
         except RingError as exc:
-            # The general advice of its class tells an operator nothing about this part.
+            # The general advice of the error's class does not help an operator with this part.
             own_fix = exc.next_action if exc.next_action != type(exc).next_action else None
             return Check(name=name, status="error", detail=exc.message, fix=own_fix)
         return Check(name=name, status="ok", detail=backend)
@@ -161,14 +161,14 @@ class HealthConductor:
             if name not in missing:
                 checks += asked.get(name) or [Check(name=f"provider {name}", status="ok", detail="a key is configured")]
                 continue
-            # Without the default's key calls fail that name no provider; without another's only those that name it.
+            # Without the default's key, all calls fail that name no provider; without another's, those that name it.
             status: Status = "error" if name == self._default_provider else "warning"
             others = [each for each in names if each not in missing]
             checks.append(tell_missing_key(name, missing[name], status if name in self._in_use else "ok", others))
         return checks
 
     def _check_defaults(self, today: date) -> list[Check]:
-        """What an operator has set, and no call can use."""
+        """Settings of the operator that no call can use."""
         words = "Write the key itself there, or let the client fill it in; until then it counts as not set."
         unexpanded = [
             Check(name="configuration", status="error", detail=f"{name} has the form ${{NAME}}", fix=words)
@@ -193,9 +193,8 @@ class HealthConductor:
         return Check(name="prices", status="ok", detail=detail)
 
     def _models(self) -> list[Check]:
-        """Models that this configuration uses and that are retired or replaced, or will be retired within a month.
-
-        So are defaults of the registry, of providers in use, that this configuration replaces: others would get them.
+        """The models that this configuration uses, with warnings for those that are retired, replaced, or will be
+        retired within a month; and such warnings for the registry's other defaults, of providers in use.
         """
         today = self._clock.now().date()
         checks = []
@@ -222,7 +221,7 @@ class HealthConductor:
         return checks
 
     async def _bills(self) -> list[Check]:
-        """The last bills against the list prices that quotes and caps are made of."""
+        """The latest bills compared with the list prices, from which quotes and caps are computed."""
         since = self._clock.now() - timedelta(days=DRIFT_DAYS)
         bills = last_bills(await self._ledger.bills(since, sandbox=self._sandbox), self._presets)
         off = [
@@ -243,7 +242,7 @@ class HealthConductor:
         return [Check(name="bills", status="ok", detail=f"as listed, over the last {_some_jobs(jobs)}")]
 
     async def _check_stranded(self) -> list[Check]:
-        """Open jobs of accounts that nobody here holds, the oldest first."""
+        """Open jobs of accounts that no running server holds, the oldest first."""
         found = await self._ledger.list_stranded(self._accounts.holder)
         checks = [
             Check(

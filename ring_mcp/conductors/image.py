@@ -16,12 +16,12 @@ class ImageConductor(Conductor[ImageRequest, GenerateImageResult, ImageSettings]
     result = GenerateImageResult
 
     def plan(self, request: ImageRequest) -> ImagePlan:
-        """What would be done. Raises InvalidRequest or ModelRetired; spends nothing."""
+        """The plan of a request. Raises InvalidRequest or ModelRetired; spends nothing."""
         return plan_image(self._inputs.unsign(request), self._settings, self._presets, self._clock.now().date())
 
     async def check(self, request: ImageRequest) -> ImagePlan:
         plan = self.plan(request)
         self._calls.check_provider(plan)
         seen = await self._inputs.check(plan, self._presets.image_models[plan.model])
-        # Planned anew: only now it is known whether an edit will have the shape that is asked for.
+        # Planned again: only now is it known whether an edit will have the shape that was asked for.
         return self.plan(replace(request, shape_px=seen.shape_px))

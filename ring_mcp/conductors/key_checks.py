@@ -1,6 +1,6 @@
-"""What health asks of the providers: does each key work, and is what this configuration uses still served? Free.
+"""Free checks of the providers for health: does each key work, and are the configured models still served?
 
-An answer is remembered for a while, so that whoever looks at health often does not look at providers often.
+An answer is reused for a minute, so that frequent health checks do not become frequent requests to providers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ASK_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A provider whose key is here. ``variable`` holds the key; ``models`` are in use and of this provider."""
+    """A provider whose key is configured. ``variable`` has the key; ``models``: those of it that are in use."""
 
     provider: str
     title: str
@@ -39,8 +39,8 @@ class KeyChecks:
         self._known: tuple[float, Mapping[str, Sequence[Check]]] | None = None
 
     async def ask(self) -> Mapping[str, Sequence[Check]]:
-        """By provider: its key, and what it no longer serves. Each is asked for a few seconds at most."""
-        # Who comes meanwhile waits, and has the same answer: a provider is asked once.
+        """Checks by provider: its key, and models that it no longer serves. Each takes a few seconds at most."""
+        # Concurrent callers wait for one check and share its answer.
         async with self._turn:
             if self._known is None or self._clock.monotonic() - self._known[0] >= REMEMBER_S:
                 found = await asyncio.gather(*(_ask(each) for each in self._asked))
@@ -50,13 +50,14 @@ class KeyChecks:
 
 
 def tell_missing_key(provider: str, why: str, status: Status, others: Sequence[str]) -> Check:
-    """``why``: that its key is not there. ``ok``: nobody wants it here. ``others``: providers whose keys are."""
+    """The check of a provider without a key. ``why``: the error that says so. ``status``: "ok" if the provider is not
+    in use. ``others``: providers that have a key."""
     name = f"provider {provider}"
     if status == "ok":
         return Check(name=name, status=status, detail=f"not in use: {why}")
     fix = "Put the key into the server's environment or .env.local and restart it."
     if status == "error" and others:
-        # Whoever has one key alone need not have another: the one that is there can be asked for everything.
+        # An operator with one key needs no other one: that provider can be asked for everything.
         who = others[0]
         fix += f" Or have {who} asked: IMAGE_GEN_PROVIDER={who} for pictures, provider {who} in calls of clips."
     return Check(name=name, status=status, detail=why, fix=fix)
@@ -75,7 +76,7 @@ async def _ask(asked: Asked) -> list[Check]:
     except (ProviderError, TimeoutError) as exc:
         reason = exc.message if isinstance(exc, ProviderError) else f"no answer within {ASK_TIMEOUT_S:.0f} s"
         if asked.own_endpoint:
-            # Many endpoints of one's own serve the models and nothing else: that is no reason for a warning.
+            # Many endpoints of operators serve nothing but the models, which is no reason for a warning.
             return [
                 Check(name=name, status="ok", detail=f"a key is configured; your endpoint tells no more ({reason})")
             ]
@@ -85,7 +86,7 @@ async def _ask(asked: Asked) -> list[Check]:
 
 
 async def _look_for_models(asked: Asked) -> list[Check]:
-    """A list that cannot be had is no reason to worry: the key works."""
+    """Warnings for configured models that the provider does not list; none if it gives no list: the key works."""
     if asked.list is None or asked.own_endpoint or not asked.models:
         return []
     try:
@@ -102,6 +103,6 @@ async def _look_for_models(asked: Asked) -> list[Check]:
             fix="`ring-mcp presets check --live` compares all of them; configure another model.",
         )
         for name in asked.models
-        # An empty list is one that could not be had.
+        # An empty list tells nothing.
         if names and name not in names
     ]

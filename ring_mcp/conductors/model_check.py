@@ -16,7 +16,8 @@ from ring_mcp.providers.base import ListedModel, ListsModels
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """``registry`` and ``listed`` are dollars, for a price; ``…_says`` are the two words, for all else."""
+    """A difference between presets.json and a provider's list. ``registry`` and ``listed``: the two prices in USD;
+    ``…_says``: the two values, for anything else than a price."""
 
     provider: str
     kind: MediaKind
@@ -39,21 +40,22 @@ class Comparison:
 
 
 async def compare(presets: Presets, lists: Mapping[str, ListsModels], today: date) -> Comparison:
-    """Ask every provider, one after the other. One that cannot be asked does not keep the others from it."""
+    """Compare with every provider's list, one after the other. One that cannot be asked does not stop the others."""
     found: list[Difference] = []
     failures: dict[str, str] = {}
     for provider, models in lists.items():
         try:
             found += differences(presets, provider, await models.list_models(), today)
         except ProviderError as exc:
-            # Also left out of ``asked``: of a provider that is away nothing is known, not even that all is well.
+            # Left out of ``asked`` as well: nothing is known of a provider that is away, not even that all is well.
             failures[provider] = exc.message
     asked = tuple(name for name in lists if name not in failures)
     return Comparison(asked=asked, differences=tuple(found), failures=failures)
 
 
 def differences(presets: Presets, provider: str, listed: Sequence[ListedModel], today: date) -> list[Difference]:
-    """What the registry lacks, has in vain, or prices otherwise. What nobody is asked for any more may be on it."""
+    """What the registry lacks, has without the provider, or prices differently. Retired and redirected models of the
+    registry need not be listed."""
     tables: Mapping[MediaKind, Mapping[str, Model]] = {"image": presets.image_models, "video": presets.video_models}
     found: list[Difference] = []
     for kind, table in tables.items():
@@ -79,7 +81,7 @@ def differences(presets: Presets, provider: str, listed: Sequence[ListedModel], 
 
 
 def _re_measured(provider: str, listed: ListedModel, known: Iterable[Model], today: date) -> Iterator[Difference]:
-    """Of a prompt's length no figure is published: the one that is listed is the one to have."""
+    """The prompt's length is published nowhere else, so the listed figure is the right one."""
     model = next((model for model in known if not model.is_retired(today)), None)
     most = listed.max_prompt_chars
     if model is not None and most is not None and most != model.max_prompt_chars:
@@ -94,7 +96,7 @@ def _re_measured(provider: str, listed: ListedModel, known: Iterable[Model], tod
 
 
 def _re_priced(provider: str, listed: ListedModel, known: Iterable[Model], today: date) -> Iterator[Difference]:
-    """A model without qualities has one price for all; "auto" of one with qualities is no price of its own."""
+    """A model without qualities has one price for all of them; "auto" has no price of its own."""
     model = next((model for model in known if not model.is_retired(today)), None)
     if not isinstance(model, ImageModel) or model.prices is None:
         return

@@ -1,4 +1,4 @@
-"""What both create tools do around their plans: quote them, or open a job, wait for it and deliver its result."""
+"""What both create tools do with their plans: quote them, or open a job, wait for it and deliver its result."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from ring_mcp.plans.clip_inputs import sum_given_usd
 from ring_mcp.storage.base import Storage
 
 _LATE_S = 60.0
-"""How much longer than a job may take its caller waits, so that it hears the end."""
+"""How much longer a caller waits than its job may take, so that it gets the end."""
 
 
 class PaidCalls:
-    """``timeouts_s``: how long a job of each kind may take, for the text that says it took longer."""
+    """``timeouts_s``: how long a job of each kind may take; a call without ``wait_s`` waits that long."""
 
     def __init__(
         self,
@@ -63,23 +63,23 @@ class PaidCalls:
         self._sandbox = accounts.holder.sandbox
 
     def check_provider(self, plan: Plan) -> None:
-        """Raises InvalidRequest if nobody makes this here, ProviderAuthError if there is no key."""
+        """Raises InvalidRequest if a provider does not make this, ProviderAuthError if it has no key."""
         self._opening.check_provider(plan.kind, plan.provider)
         if isinstance(plan, VideoPlan) and plan.first_frame is not None:
             self._opening.check_provider("image", plan.first_frame.provider, "imageProvider")
 
     async def check_may_spend(self, actor_id: str) -> None:
-        """Raises LookOnly, Unauthorized, LedgerError: before anything is fetched for somebody who may not spend."""
+        """Raises LookOnly, Unauthorized or LedgerError. Called before anything is fetched for the caller."""
         await self._allowance.check_may_spend(actor_id)
 
     async def with_results(self, request: R, actor_id: str | None) -> R:
-        """The request with the first result of each job that it names (``ring://jobs/ID``) in the place of that name,
-        and with the request that has made its source clip, if that is one of this actor.
+        """The request with each job that it names (``ring://jobs/ID``) replaced by the address of its first result,
+        and with the earlier request that made its source clip, if that was this actor's.
 
-        Raises InvalidRequest for jobs that are not this actor's, or have no result yet, and for paths that are not.
+        Raises InvalidRequest for jobs or paths that are not this actor's, and for jobs without a result.
         """
         named = {url: field for field, url in addresses(request) if job_named(url)}
-        # Without those: an id alone looks like a path.
+        # Without names of jobs: a bare id looks like a path.
         self._inputs.refuse_foreign_paths(with_addresses(request, lambda _, url: "ring:" if url in named else url))
         jobs = {url: await self._find_named_job(url, field, actor_id) for url, field in named.items()}
         found = with_addresses(request, lambda _, url: jobs[url].assets[0].url if url in jobs else url)
@@ -90,7 +90,7 @@ class PaidCalls:
         return replace(found, source_made=self._earlier_request(job)) if job is not None else found
 
     async def _job_behind(self, url: str, actor_id: str) -> Job | None:
-        """This actor's job that has made the clip at ``url``, as far as its row tells. Raises LedgerError."""
+        """This actor's job that made the clip at ``url``, found by its audit row. Raises LedgerError."""
         url = self._storage.strip_signature(normalize_address("sourceVideoUrl", url))
         local = self._storage.local_path(url)
         if local is None and url.startswith("/"):
@@ -102,7 +102,7 @@ class PaidCalls:
         return None
 
     def _earlier_request(self, job: Job) -> EarlierRequest | None:
-        """What its provider knows the job by, if it can be asked to go on from there: only by the same account."""
+        """The provider's handle of a job, if the provider can go on from its clip: only for the same account."""
         plan, request_id = job.plan, job.provider_request_id
         if job.state is not JobState.DONE or not job.assets or request_id is None or not isinstance(plan, VideoPlan):
             return None
@@ -120,7 +120,7 @@ class PaidCalls:
     async def _find_named_job(self, url: str, field: str, actor_id: str | None) -> Job:
         job_id = job_named(url) or ""
         try:
-            # Without an actor, as a quote may be, nothing is found: every job is somebody's.
+            # Without an actor, as in some quotes, no job is found: every job has an actor.
             job = await self.find_own(job_id, actor_id or "")
         except NotFound as exc:
             raise InvalidRequest(f"{field}: {exc.message[:200]}") from exc
@@ -131,10 +131,10 @@ class PaidCalls:
     async def quote(self, plan: Plan, max_usd: Decimal | None = None, actor_id: str | None = None) -> JobResult:
         """The plan with each price, the total, what the caps leave, and whether they would refuse. Spends nothing.
 
-        ``actor_id``: whose call it would be. A still that this actor has paid for and not used yet costs nothing.
+        ``actor_id``: who would call. A still that this actor has paid for and not used yet costs nothing.
         """
         still = plan.first_frame if isinstance(plan, VideoPlan) else None
-        # It would be taken over by the paid call, so that the quote must not count it.
+        # The paid call would take it, so the quote must not count it.
         paid = await self._opening.find_unused_still(plan, actor_id) if actor_id is not None else None
         lines = [*plan.prices, *(still.prices if still and paid is None else ())]
         total = add_up(lines)
@@ -175,16 +175,16 @@ class PaidCalls:
         """Open the job of a checked plan, wait for it at most ``wait_s`` (None: as long as it may take), deliver it.
 
         Raises CapExceeded, ConfirmationNeeded, InvalidRequest, ProviderAuthError, LedgerError or StorageError; then
-        nothing was started, unless a LedgerError names the job: that one goes on. Any other failure after the start is
-        in the result.
+        nothing was started, unless a LedgerError names a job: that one goes on. Any other failure after the start is in
+        the result.
         """
-        # First: ``request_hash`` is made of what is kept, and question and job must have the same one.
+        # First: ``request_hash`` is computed from the kept plan, and has to be the same for question and job.
         plan = await self._inputs.keep(plan)
         terms = await self._agree(plan, actor_id, idempotency_key, max_usd, asking)
         opened = await self._opening.open(
             plan, actor_id=actor_id, idempotency_key=idempotency_key, max_usd=max_usd, terms=terms
         )
-        # "is None": 0 is a wish of its own, to be answered at once.
+        # "is None", since 0 means to answer at once.
         limit_s = self._timeouts_s[plan.kind] + _LATE_S if wait_s is None else wait_s
         with name_open_job(opened.job.id):
             job = await self._wait(opened.job, limit_s, on_progress)
@@ -193,19 +193,18 @@ class PaidCalls:
     async def _agree(
         self, plan: Plan, actor_id: str, key: str | None, max_usd: Decimal | None, asking: Asking
     ) -> Terms | None:
-        """Have a yes to what this would spend, if one is needed. What the caps would refuse is not asked about."""
+        """Get a confirmation of what this would spend, if one is needed. What the caps would refuse is not asked."""
         if not self.confirming.applies_to(asking):
             return None
         if asking.terms is not None:
             return asking.terms
         prospect = await self._opening.look(plan, actor_id=actor_id, idempotency_key=key)
-        # Not None: if that job is gone when this one is opened, it is new after all, and needs its own yes.
+        # Not None: if that job is gone when this one is opened, this one is new, and needs a confirmation of its own.
         if prospect.stands:
             return self.confirming.without_answer()
-
         left = (await self._allowance.read(actor_id)).left.values()
         if prospect.needed_usd > min([*left, prospect.needed_usd if max_usd is None else max_usd]):
-            return self.confirming.without_answer()  # the ledger says it better, and refuses before it asks for a yes
+            return self.confirming.without_answer()  # the ledger refuses, before it looks for a confirmation
 
         async def quote() -> JobResult:
             return await self.quote(plan, max_usd, actor_id)
@@ -214,43 +213,43 @@ class PaidCalls:
         return await self.confirming.settle([item], asking, actor_id, quote)
 
     async def name_subject(self, plan: Plan, idempotency_key: str | None) -> str:
-        """What a yes to this call would be a yes to."""
+        """The subject of a confirmation of this call: its request hash."""
         return request_hash(TOOL[plan.kind], await self._inputs.keep(plan), idempotency_key)
 
     async def resume(self, job: Job, wait_s: float, on_progress: OnProgress | None = None) -> JobResult:
-        """See that a job is carried on, wait for it at most ``wait_s`` seconds, deliver it. Raises LedgerError, which
+        """Have a job carried on, wait for it at most ``wait_s`` seconds, and deliver it. Raises LedgerError, which
         names the job."""
         with name_open_job(job.id):
+            # Before the wait: its owner may have died.
             await self._queue.adopt(job)
-            # Before the wait: its owner may have died, and nobody would wake who waits.
             waited = await self._wait(job, wait_s, on_progress)
         return await self.deliver(waited)
 
     async def _wait(self, job: Job, wait_s: float, on_progress: OnProgress | None) -> Job:
-        """The job as it stands when there is nothing to wait for any more; at once where nobody carries it on."""
+        """The job as it is after the wait; at once if no live process can carry it on."""
         if not self._accounts.hold(job):
             if await self._accounts.is_stranded(job):
                 return _stuck(await self.read(job.id) or job, describe_needed_account(job))
-            await self._queue.adopt(job)  # the provider may have told meanwhile that it is ours
+            await self._queue.adopt(job)  # the provider may have told meanwhile that the account is ours
         return await self._watch.wait(job.id, wait_s, on_progress, asked=job) or job
 
     async def find(self, actor_id: str, idempotency_key: str) -> Job | None:
-        """The job that this actor's key stands for: whatever was paid for, or is about to be. Raises LedgerError."""
+        """The job that this actor's idempotency key stands for. Raises LedgerError."""
         return await self._ledger.find(actor_id, idempotency_key, sandbox=self._sandbox)
 
     async def read(self, job_id: str) -> Job | None:
-        """A job as it stands now, whoever's it is. Raises LedgerError."""
+        """A job as it is now, of any actor. Raises LedgerError."""
         return await self._watch.read(job_id)
 
     async def find_own(self, job_id: str, actor_id: str | None) -> Job:
-        """This actor's job of that id, which may be its beginning; anybody's if ``actor_id`` is None.
+        """This actor's job with that id, or with an id that begins so; any actor's if ``actor_id`` is None.
 
-        Raises NotFound for none, for another's and for a beginning of several, and LedgerError.
+        Raises NotFound if there is none, if it is another actor's, or if several begin so; and LedgerError.
         """
         with name_open_job(job_id, stands=False):
             job = await self._watch.read(job_id)
             if job is None and is_part_of_id(job_id):
-                # Among this actor's own: whoever else has a job that begins so is nobody's business.
+                # Among this actor's own: it must not tell that another actor has a job that begins so.
                 found = await self._ledger.find_ids(job_id, actor_id)
                 if len(found) > 1:
                     raise NotFound(f"several jobs begin with {job_id!r}", next_action="Give more of the id.")
@@ -260,23 +259,21 @@ class PaidCalls:
         return job
 
     async def show(self, job: Job, *, joined: bool = False) -> JobResult:
-        """The result of a job for somebody who only looks."""
+        """The result of a job, without marking it as delivered."""
         return job_result(await for_caller(job, self._storage), self._clock.now(), joined=joined)
 
     async def deliver(self, job: Job, *, joined: bool = False) -> JobResult:
         """The result of a job for a caller; from now on an identical request is a new one."""
         result = await self.show(job, joined=joined)
-        late = "the ledger could not be written; the row follows as soon as it can" if self._is_ahead(job) else None
-        # Delivered only once the row is written: marked before, an identical call would pay for what no row has.
+        is_behind = self._watch.is_behind(job.id)
+        late = "the ledger could not be written; the row follows as soon as it can" if is_behind else None
+        # Marked only once the row is written: otherwise an identical call would pay again for what no row has.
         if job.is_settled and late is None:
             try:
                 await self._opening.delivery.mark(job)
             except LedgerError as exc:
                 late = f"the ledger could not be written ({exc.message}); the row follows as soon as it can"
         return result if late is None else result.model_copy(update={"warnings": (*(result.warnings or ()), late)})
-
-    def _is_ahead(self, job: Job) -> bool:
-        return self._watch.is_behind(job.id)
 
 
 def _cap_of(name: str, allowed: Allowed) -> str:
@@ -285,5 +282,5 @@ def _cap_of(name: str, allowed: Allowed) -> str:
 
 
 def _stuck(job: Job, why: RingError) -> Job:
-    """The job as a caller is shown it that nobody carries on by himself."""
+    """The job as it is shown to a caller if no live process can carry it on."""
     return job if job.is_settled else replace(job, owner=None, due_at=None, failure=failure_of(why, job.id))

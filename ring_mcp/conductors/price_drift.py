@@ -1,4 +1,4 @@
-"""What the last bills say of the list prices."""
+"""How far the latest bills are from the list prices."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_DRIFT = Decimal("0.02")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bills:
-    """What the last jobs of a model were billed, and what they would have cost by the list."""
+    """What the latest jobs of a model were billed, and what they would have cost by the list."""
 
     model: str
     jobs: int
@@ -25,7 +25,7 @@ class Bills:
 
     @property
     def drift(self) -> Decimal:
-        """By which part of the list price the bills differ from it; positive: they are higher."""
+        """The difference as a part of the list price; positive if the bills are higher."""
         return (self.billed_usd - self.list_usd) / self.list_usd
 
     @property
@@ -34,11 +34,11 @@ class Bills:
 
 
 def last_bills(days: Iterable[BilledDay], presets: Presets) -> list[Bills]:
-    """Of every model the last days on which together at least DRIFT_JOBS were billed, out of ``days`` from newest to
-    oldest; fewer if there are no more.
+    """For every model, the sums over its latest days with at least DRIFT_JOBS jobs in all, or over all of its days if
+    there are fewer. ``days``: from newest to oldest.
 
-    Left out are bills that say nothing of today's list: of jobs planned with prices of another day. What made less than
-    was reserved (a clip from a clip of unknown length, fewer pictures than asked for) is in no sum of the ledger's.
+    Jobs planned with another price list are left out. Jobs that made less than was reserved (a clip from a clip of
+    unknown length, fewer pictures than asked for) are in none of the ledger's sums.
     """
     last: dict[str, Bills] = {}
     for day in days:
@@ -55,6 +55,6 @@ def last_bills(days: Iterable[BilledDay], presets: Presets) -> list[Bills]:
 
 
 def _list_of(name: str, presets: Presets) -> str | None:
-    """The day of the price list that quotes for this model are made of."""
+    """The date of the price list from which quotes for this model are computed."""
     model = presets.image_models.get(name) or presets.video_models.get(name)
     return model.prices.as_of.isoformat() if model is not None and model.prices is not None else None

@@ -1,9 +1,9 @@
-"""presets.json against a price map of somebody else's, in the format that the package ``litellm`` ships. Pure.
+"""presets.json compared with a third party's price map, in the format that the package ``litellm`` ships. Pure.
 
-Facts: an object of models, named ``prefix/NAME``; ``litellm_provider`` says whose each is. Prices are dollars for one:
-a picture (``output_cost_per_image`` and ``…_1K``; where neither stands, ``input_cost_per_image`` is that of the default
-picture), a second of a clip (``output_cost_per_second_720p``), a token. ``deprecation_date`` is the first day without
-the model. (``model_prices_and_context_window_backup.json`` in the wheel of litellm 1.110.)
+The format: an object of models, named ``prefix/NAME``; ``litellm_provider`` names the provider. Prices are in USD for
+one picture (``output_cost_per_image`` and ``…_1K``; without either, ``input_cost_per_image`` is that of the default
+picture), one second of a clip (``output_cost_per_second_720p``), or one token. ``deprecation_date`` is the first day
+without the model. Source: ``model_prices_and_context_window_backup.json`` in the wheel of litellm 1.110.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TOKENS = {
 
 
 def read_map(content: bytes) -> dict[str, dict[str, Any]]:
-    """The models of a map, amounts as they are written. Raises InvalidRequest for what is none."""
+    """The models of a map, with amounts as Decimal. Raises InvalidRequest for content that is no map."""
     try:
         # As Decimal from the text: through a float 0.1344 would differ from the registry's by its last digits.
         raw = json.loads(content.decode("utf-8-sig"), parse_float=_amount, parse_int=_amount, parse_constant=_amount)
@@ -51,7 +51,7 @@ def read_map(content: bytes) -> dict[str, dict[str, Any]]:
 
 
 def _amount(text: str) -> Decimal | None:
-    """A number as it is written; None for one that no price can be, which arithmetic might not even hold."""
+    """A number as it is written; None for one that is no plausible price, which arithmetic might not cope with."""
     try:
         amount = Decimal(text) if len(text) <= _MOST_NUMBER_CHARS else None
     except InvalidOperation:
@@ -63,7 +63,7 @@ def _amount(text: str) -> Decimal | None:
 
 
 def compare_with_map(presets: Presets, models: Mapping[str, Mapping[str, Any]], today: date) -> list[Difference]:
-    """What the map prices or ends otherwise, what it lacks, and what it has that the registry does not know ("new")."""
+    """Prices and retirement dates that differ, models that the map lacks, and those that the registry lacks ("new")."""
     found: list[Difference] = []
     for vendor in VENDORS:
         prefix = f"{vendor.price_map}/"  # names with more in them are prices of one size or quality
@@ -89,7 +89,7 @@ def compare_with_map(presets: Presets, models: Mapping[str, Mapping[str, Any]], 
 
 
 def _is_known(name: str, here: Mapping[str, Model]) -> bool:
-    """Also by a dated name, or one for the newest of a line."""
+    """Whether the registry has the model, also for a dated name or one such as ``-latest``."""
     return any(
         name == known or _OF_A_LINE.fullmatch(name.removeprefix(known)) for known in here if name.startswith(known)
     )
@@ -130,7 +130,7 @@ def _compare_model(
 
 
 def _is_same(registry: Decimal | None, listed: Decimal) -> bool:
-    """The map rounds: 0.134 is said of 0.1344."""
+    """Whether prices agree as far as the map's digits go: it rounds 0.1344 to 0.134."""
     if registry is None:
         return False
     places = Decimal(1).scaleb(int(listed.as_tuple().exponent))
@@ -138,7 +138,7 @@ def _is_same(registry: Decimal | None, listed: Decimal) -> bool:
 
 
 Price = tuple[str, Decimal | None, Decimal | None]
-"""Of what, what the registry has, what the map has."""
+"""What it is the price of, the registry's price, the map's price."""
 
 
 def _prices(presets: Presets, name: str, model: Model, entry: Mapping[str, Any]) -> Iterator[Price]:
@@ -169,7 +169,7 @@ def _picture_prices(presets: Presets, model: ImageModel, entry: Mapping[str, Any
 
 
 def _sizes(entry: Mapping[str, Any], key: str) -> list[str]:
-    """What stands behind ``key_``: 1K, 720p; not ``token``, and not what a batch costs."""
+    """The sizes that have a price under ``key_``, such as 1K or 720p; not ``token``, and not prices of batches."""
     told = (name.removeprefix(f"{key}_") for name in entry if name.startswith(f"{key}_"))
     return [size for size in told if re.fullmatch(r"[0-9][0-9A-Za-z.x_-]{0,20}", size)]
 

@@ -1,4 +1,4 @@
-"""How full the accounts' rates are, for ring-health."""
+"""How full the accounts' rate buckets are, for ring-health."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ _ASKING = {"submit": "submits", "look": "looks"}
 
 
 async def check_rates(rates: ReadsRates) -> list[Check]:
-    """A line for each account and model that was asked for; a warning for those that are asked less often after
-    refusals. Raises LedgerError."""
-    # What is slowed stands first: the list ends after a few.
+    """A check for each account and model that was used; a warning for those that are slowed down after refusals.
+
+    Raises LedgerError.
+    """
+    # Slowed ones first, since the list ends after a few.
     readings = sorted(await rates.read(), key=lambda each: (each.slowed <= 1, -each.full))
     return [_check(each) for each in readings[:_NAMED]] + _count_more(readings[_NAMED:])
 

@@ -1,4 +1,4 @@
-"""What health answers: parts, each with how it is and what to do about it."""
+"""The health report: one check for each part, with its state and a fix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Status = Literal["ok", "warning", "error"]
 
 
 class Check(Wire):
-    """One part: how it is, in a sentence, and what to do about it."""
+    """One part: its state in a sentence, and what to do about it."""
 
     name: str
     status: Status

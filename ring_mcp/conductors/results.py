@@ -1,4 +1,4 @@
-"""What a caller gets: Ring's result fields with ours beside them. The same models over MCP, REST and from Python.
+"""Results for callers: Ring's fields, and ours beside them. The same models over MCP, REST and from Python.
 
 Field names on the wire are camelCase; unset fields are left out.
 """
@@ -14,7 +14,7 @@ from pydantic.alias_generators import to_camel
 
 from ring_mcp.domain import Asset, Failure, GenerationKind, ImagePlan, Job, JobState, Plan, PriceLine, VideoPlan
 
-# A number on the wire, as Ring's; nothing is added up in floats before that.
+# A number on the wire, as in Ring; sums are made in Decimal before that.
 Usd = Annotated[Decimal, PlainSerializer(float, return_type=float)]
 Secs = Annotated[Decimal, PlainSerializer(float, return_type=float)]
 
@@ -56,7 +56,7 @@ class VideoAsset(Wire):
     duration: Secs | None = None
     width: int | None = None
     height: int | None = None
-    # Ring's field. A clip that did not pass is never delivered, so that it is always true.
+    # Ring's field. Always true: a clip that did not pass is never delivered.
     respect_moderation: bool = True
     sha256: str | None = None
     local_path: str | None = None
@@ -88,7 +88,7 @@ class Standing(Wire):
 
 
 class JobResult(Wire):
-    """What every create tool answers: finished, still under way (``state``, ``nextAction``), or a dry run."""
+    """The answer of every create tool: finished, still open (``state``, ``nextAction``), or a dry run."""
 
     success: bool
     provider: str
@@ -167,7 +167,7 @@ def quote_result(plan: Plan, **facts: Any) -> JobResult:
 def job_result(job: Job, now: datetime, *, joined: bool = False) -> JobResult:
     """A job as its caller sees it. ``success`` is False when it ended badly, or is stuck for a reason that is known."""
     plan = job.plan
-    # While it is tried again the trouble is a warning (``_trouble``): told as a failure, it would be made anew.
+    # While the job is retried, its trouble is a warning (``_trouble``): a failure would make the caller ask anew.
     failure = _tell_failure(job) if job.is_settled or job.is_parked or job.is_stuck(now) else None
     shared: dict[str, Any] = {
         "success": failure is None,
@@ -180,7 +180,7 @@ def job_result(job: Job, now: datetime, *, joined: bool = False) -> JobResult:
         "aspect_ratio": plan.aspect_ratio,
         "resolution": plan.resolution,
         "billed_cost_usd": job.billed_usd,
-        # A job of unknown outcome holds its reservation, and has to say so; one that has ended holds none.
+        # A job of unknown outcome keeps its reservation, and has to say so; one that has ended has none.
         "reserved_usd": None if job.is_terminal else job.reserved_usd,
         "served_model": job.served_model,
         "warnings": (*plan.warnings, *job.warnings, *(_trouble(job) if failure is None else ())) or None,
@@ -198,10 +198,9 @@ def job_result(job: Job, now: datetime, *, joined: bool = False) -> JobResult:
 
 
 def _tell_failure(job: Job) -> Failure | None:
-    """Why the job stands where it does. Its failure knows of the bill of the job alone, and a clip's call may have
-    bought a still as well."""
+    """The job's failure, with ``billed`` for the whole call: it may have bought a still as well."""
     plan, failure = job.plan, job.failure
-    # A still of an earlier call counts as nothing here; one whose maker names no figure was billed all the same.
+    # A still of an earlier call has 0 here; None is that of a provider that names no figure, and was billed.
     has_bought = isinstance(plan, VideoPlan) and plan.made_frame is not None and plan.made_frame_billed_usd != 0
     if failure is None or failure.billed != "no" or not has_bought:
         return failure
@@ -209,7 +208,7 @@ def _tell_failure(job: Job) -> Failure | None:
 
 
 def _trouble(job: Job) -> tuple[str, ...]:
-    """A job under way that has met an obstacle and tries again says so."""
+    """A warning for an open job whose last step failed and is retried."""
     if job.failure is None or job.is_settled or job.is_parked:
         return ()
     return (f"not there yet, it is being tried again: {job.failure.message}",)
@@ -242,9 +241,9 @@ def _first_frame(plan: VideoPlan) -> ImageAsset | None:
 
 
 def _estimate_usd(plan: VideoPlan, video: VideoAsset | None) -> Decimal:
-    """Ring's figure: the mode's rate times the seconds, of the finished clip if they are known.
+    """Ring's figure: the mode's rate times the seconds, those of the finished clip if they are known.
 
-    Of an extension only what was added is new.
+    For an extension it stays the plan's, since only what was added is new.
     """
     if video is None or video.duration is None or plan.generation_kind == "extend":
         return plan.estimated_usd

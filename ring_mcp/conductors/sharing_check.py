@@ -1,4 +1,4 @@
-"""Whether what machines share goes again: a line of ``ring-health`` where it does not."""
+"""Whether files that machines share can be removed again: a warning in ``ring-health`` if they cannot."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ring_mcp.storage.base import Storage
 
 
 async def check_sharing(storage: Storage, limit_s: float) -> list[Check]:
-    """A warning, and no error: jobs go on, and what they share stays behind. Of a storage that is away the check of the
-    storage tells."""
+    """A warning and no error, since jobs go on and only their shared files stay. A storage that is away is reported by
+    its own check."""
     if storage.shared is None:
         return []
     try:

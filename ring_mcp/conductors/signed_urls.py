@@ -1,7 +1,7 @@
-"""The addresses of a job's files as its caller gets them: derived from their keys, and signed where storage is private.
+"""The addresses of a job's files for its caller: derived from their keys, and signed if the storage is private.
 
-What is signed here goes to a caller and nowhere else. Rows, logs and sidecars have the plain addresses, so every look
-at a job gives new ones.
+Signed addresses go to the caller and nowhere else. Rows, logs and sidecars have plain ones, so every read of a job
+signs anew.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from ring_mcp.errors import StorageError
 from ring_mcp.storage.base import Address, Storage
 
 _SIGN_TIMEOUT_S = 5.0
-"""Signing is arithmetic; only the machine's own credentials may have to be asked for first."""
+"""Signing is arithmetic, but the machine's own credentials may have to be fetched first."""
 
 _BESIDE = ("made_frame", "made_thumbnail")
-"""What a clip's answer has beside the clip itself."""
+"""Other assets in a clip's answer."""
 
 
 async def for_caller(job: Job, storage: Storage) -> Job:
-    """The job with addresses that its caller can open, and a warning that says until when. Never to be written.
+    """The job with addresses that its caller can open, and a warning that says until when. Not to be stored.
 
-    An address that cannot be signed now is left as it is, with a warning: the result is worth more than its link.
+    If an address cannot be signed now, it is left as it is, with a warning.
     """
     plan = job.plan
     beside = {name: getattr(plan, name) for name in _BESIDE} if isinstance(plan, VideoPlan) else {}
@@ -34,7 +34,7 @@ async def for_caller(job: Job, storage: Storage) -> Job:
         return job
     try:
         async with asyncio.timeout(_SIGN_TIMEOUT_S):
-            # One after the other: credentials are asked for once, and the rest is arithmetic.
+            # One after the other: credentials are fetched once, and the rest is arithmetic.
             addresses = [await storage.address(asset.url, asset.key) for asset in kept]
     except (StorageError, TimeoutError) as exc:
         reason = exc.message if isinstance(exc, StorageError) else "it took too long"
@@ -44,7 +44,7 @@ async def for_caller(job: Job, storage: Storage) -> Job:
     shown = plan.model_copy(update=dict(zip(beside, shared[own:], strict=True)))
     ends = [address.expires_at for address in addresses if address.expires_at is not None]
     job = replace(job, plan=shown, assets=tuple(shared[:own]))
-    # The earliest: by then at least one of them is dead.
+    # The earliest: from then on at least one is dead.
     return _add_warning(job, _expiry(min(ends))) if ends else job
 
 

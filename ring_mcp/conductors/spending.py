@@ -1,4 +1,4 @@
-"""What was spent and what may be: the ledger's sums, the caps, and what has to be agreed to. Spends nothing."""
+"""What was spent and what may be: the ledger's sums, the caps, and the rule for confirmations. Spends nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ring_mcp.domain.consent import Rule
 
 
 class Window(Wire):
-    """``used_usd`` is settled; what jobs under way and of unknown outcome hold is ``reserved_usd``."""
+    """``used_usd``: of settled jobs; ``reserved_usd``: of open jobs and those of unknown outcome."""
 
     period: str = Field(description="The day or the month, UTC.")
     used_usd: Usd
@@ -24,7 +24,7 @@ class Window(Wire):
 
 
 class Spending(Wire):
-    """Of everybody who shares this ledger: the caps are theirs together."""
+    """Spending of all actors of this ledger, for whom the caps hold together."""
 
     today: Window
     this_month: Window
@@ -38,7 +38,7 @@ class Spending(Wire):
 
 
 class SpendingConductor:
-    """``sandbox``: whose money it is."""
+    """``sandbox``: whether the money is the sandbox's."""
 
     def __init__(self, allowance: Allowance, caps: Caps, rule: Rule, clock: Clock, *, sandbox: bool) -> None:
         self._allowance = allowance
@@ -48,7 +48,7 @@ class SpendingConductor:
         self._sandbox = sandbox
 
     async def describe(self, actor_id: str | None) -> Spending:
-        """Raises LedgerError."""
+        """Today's and this month's spending, and the standing of an actor of the ledger. Raises LedgerError."""
         now = self._clock.now()
         allowed = await self._allowance.read(actor_id)
         spend = allowed.spend

@@ -1,7 +1,7 @@
-"""The team, as a running server knows it: whose a token is, the ledger says, and is believed for a moment.
+"""The team as a running server knows it: members by their tokens, read from the ledger and cached for a moment.
 
-That a token was revoked is known here within FRESH_S, at once where PostgreSQL tells it; what is being answered to it
-then ends. What somebody may spend does not hang on this: it is read in the transaction that spends.
+A revocation is noticed within FRESH_S, and at once if PostgreSQL announces it; requests that are being answered to the
+token then end. What a member may spend does not depend on this: it is read in the transaction that spends.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ring_mcp.ledger.base import Ledger
 logger = logging.getLogger(__name__)
 
 FRESH_S = 2.0
-"""How long an answer of the ledger is believed without asking again."""
+"""How long an answer of the ledger is used without asking again."""
 
 KNOWN_S = 60.0
-"""How long a token stays known that the ledger was last seen to know, while the ledger is away."""
+"""How long a token stays valid while the ledger is away."""
 
 LOOK_S = 3.0
-"""How long the ledger may take; then it is away."""
+"""How long the ledger may take to answer before it counts as away."""
 
 _LOOKS_AT_ONCE = 4
 _MOST_WAITING = 256
@@ -37,7 +37,7 @@ _MOST_KEPT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """``read_s``: when the look began that told it."""
+    """``read_s``: monotonic time at which the read of it began."""
 
     member: Member
     token_hash: str
@@ -45,7 +45,7 @@ class _Known:
 
 
 class Team:
-    """``recognise`` who calls, and ``attend`` to what is being answered to them."""
+    """``recognise`` who calls, and ``attend`` to the requests that are being answered to them."""
 
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
@@ -61,16 +61,16 @@ class Team:
         self._watching: asyncio.Task[None] | None = None
 
     def hear(self) -> None:
-        """Somebody was added or revoked, or that may have been missed: nothing read until now is believed any more."""
-        # A moment, and not an empty table: looks that are under way now are not believed either.
+        """A member was added or revoked, or that may have been missed: nothing that was read until now is used."""
+        # A time, and not an emptied cache: reads that are in progress now are not used either.
         self._stale_until_s = self._clock.monotonic()
         self._stirred.set()
 
     async def exists(self) -> bool:
-        """Whether anybody ever had a token here: from then on nobody is served without one, whoever was revoked.
+        """Whether anybody ever had a token here: from then on nobody is served without one, even if all are revoked.
 
-        A ledger that cannot say so for now changes nothing for a minute. Then, and where it never said, it raises
-        LedgerError: one that is only slow to say it would still open the job of a caller without a token.
+        If the ledger does not answer, its last answer is used for a minute. After that, or without one, this raises
+        LedgerError: otherwise a slow ledger would let callers without a token through.
         """
         if self._exists is not None and (self._exists[1] or self._is_fresh(self._exists[0])):
             return self._exists[1]
@@ -84,10 +84,10 @@ class Team:
         return self._exists[1]
 
     async def recognise(self, token: str) -> Member | None:
-        """Whose token this is; None: nobody's, or nobody's any more.
+        """The member who has this token; None for unknown and revoked tokens.
 
-        What is compared are hashes: how long that takes tells of them, and nothing of a token. Raises LedgerError if
-        the ledger does not say, and has not said it lately.
+        Hashes are compared, so timing tells nothing about a token. Raises LedgerError if the ledger does not answer,
+        and has not known the token within KNOWN_S.
         """
         if not is_token(token):
             return None
@@ -97,7 +97,7 @@ class Team:
             try:
                 await self._read(token_hash)
             except LedgerError:
-                # A ledger that is away for a minute does not put everybody out; who was never seen stays out.
+                # A ledger that is away for a minute does not lock members out; unknown tokens stay out.
                 if known is None or not self._is_known(known):
                     raise
             known = self._known.get(token_hash)
@@ -107,7 +107,7 @@ class Team:
 
     @contextlib.contextmanager
     def attend(self, token: str) -> Iterator[asyncio.Event]:
-        """While something is answered to a token that was recognised. The event is set when it is one no more."""
+        """Around a request of a recognised token; yields an event that is set when the token is revoked."""
         token_hash, gone = hash_token(token), asyncio.Event()
         self._visits.setdefault(token_hash, set()).add(gone)
         if self._watching is None:
@@ -118,13 +118,13 @@ class Team:
             self._visits[token_hash].discard(gone)
             if not self._visits[token_hash]:
                 del self._visits[token_hash]
-            # Nobody is there, nobody is looked after: a server at rest asks the ledger for nothing.
+            # Without visitors there is nothing to watch: an idle server sends the ledger no queries.
             if not self._visits and self._watching is not None:
                 self._watching.cancel()
                 self._watching = None
 
     async def look_again(self) -> None:
-        """End what is answered to tokens that are none any more, or of which nobody has heard for KNOWN_S."""
+        """End the requests of tokens that are revoked, or that the ledger has not confirmed for KNOWN_S."""
         hashes, began_s = list(self._visits), self._clock.monotonic()
         try:
             async with self._look():
@@ -136,23 +136,24 @@ class Team:
             kept = set(found)
         for token_hash in hashes:
             if token_hash not in kept:
-                # They may have left while the ledger was asked.
+                # Their requests may have ended while the ledger was asked.
                 for gone in self._visits.get(token_hash, ()):
                     gone.set()
 
     async def _watch(self) -> None:
         while True:
-            # Whichever is first: word of a change, or the time to look without one.
+            # Until a change is announced, or the next poll is due.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stirred.wait(), FRESH_S)
+                async with asyncio.timeout(FRESH_S):
+                    await self._stirred.wait()
             self._stirred.clear()
             try:
                 await self.look_again()
-            except Exception:  # whoever was revoked must not stay because of a fault of ours
+            except Exception:  # an internal error must not end the watch: revoked tokens would stay valid
                 logger.exception("internal error, looking whose tokens are still good")
 
     async def _read(self, token_hash: str) -> None:
-        """A few at a time: whoever tries tokens must not have all connections of the ledger."""
+        """Look a token up, a few at a time: somebody who tries tokens must not take all connections of the ledger."""
         if self._waiting >= _MOST_WAITING:
             raise LedgerError("too many tokens are being looked up", next_action="Call again in a moment.")
         self._waiting += 1
@@ -160,7 +161,7 @@ class Team:
             async with self._looks:
                 known, began_s = self._known.get(token_hash), self._clock.monotonic()
                 if known is not None and self._is_fresh(known.read_s):
-                    return  # another call of theirs has asked meanwhile
+                    return  # another call with this token has read it meanwhile
                 async with self._look():
                     found = await self._ledger.find_members([token_hash])
                 self._note([token_hash], found, began_s)
@@ -169,7 +170,8 @@ class Team:
 
     @contextlib.asynccontextmanager
     async def _look(self) -> AsyncIterator[None]:
-        """What the ledger did not answer is not asked again for a moment: callers would wait for it one by one."""
+        """Around a read of the ledger: one that has failed is not tried again for a moment, or callers would wait for
+        it one by one. Raises LedgerError."""
         if self._away is not None and self._is_fresh(self._away[0]):
             raise self._away[1]
         try:
@@ -189,7 +191,7 @@ class Team:
                 self._known[token_hash] = _Known(found[token_hash], token_hash, began_s)
                 self._known.move_to_end(token_hash)
             else:
-                # Wrong tokens are not kept: whoever tries many would push the right ones out.
+                # Wrong tokens are not cached: somebody who tries many would push the valid ones out.
                 self._known.pop(token_hash, None)
         while len(self._known) > _MOST_KEPT:
             self._known.popitem(last=False)

@@ -1,4 +1,4 @@
-"""A thumbnail for a clip that is there already: drawn on the stored clip, without a provider and without cost."""
+"""A new thumbnail for a finished clip: drawn on the stored clip, without a provider and without cost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ring_mcp.ledger.base import Ledger
 from ring_mcp.plans.thumbnails import check_thumbnail
 
 _TRIES = 3
-"""A row of a job that has ended is written by its deliveries alone."""
+"""Few are enough: the row of a job that has ended is only written to mark its delivery."""
 
 
 class ThumbnailConductor:
@@ -23,9 +23,9 @@ class ThumbnailConductor:
         self._ledger = ledger
 
     async def draw(self, job: Job, thumbnail: Thumbnail) -> JobResult:
-        """The job's result with this thumbnail, which is not drawn a second time; or with a warning that says why not.
+        """The job's result with this thumbnail, which is not drawn twice; or with a warning that says why not.
 
-        Raises InvalidRequest for a job that is no finished clip, LedgerError.
+        Raises InvalidRequest for a job that is no finished clip, JobMoved or LedgerError.
         """
         plan = job.plan
         if not isinstance(plan, VideoPlan) or job.state is not JobState.DONE:
@@ -35,7 +35,7 @@ class ThumbnailConductor:
         if plan.made_thumbnail is not None and plan.thumbnail == wanted:
             return await self._calls.deliver(job)
         drawn, records = await self._thumbnails.draw_again(job, wanted)
-        if not records:  # what was drawn before is better than nothing
+        if not records:  # an earlier thumbnail stays
             return await self._calls.deliver(replace(job, warnings=(*job.warnings, drawn.warnings[-1])))
         drawn = replace(drawn, warnings=(*drawn.warnings, *warnings))
         for _ in range(_TRIES):
@@ -43,6 +43,6 @@ class ThumbnailConductor:
                 return await self._calls.deliver(await self._ledger.amend(drawn, records))
             except JobMoved:
                 now = await self._ledger.get(job.id)
-                # Only the version moves on: what was drawn does not depend on what was written meanwhile.
+                # Only the version has changed: the drawing does not depend on what was written meanwhile.
                 drawn = replace(drawn, version=now.version if now else drawn.version)
         raise JobMoved(f"job {job.id} is being written by others; its thumbnail was not noted")

@@ -21,7 +21,7 @@ class VideoConductor(Conductor[VideoRequest, GenerateVideoResult, VideoSettings]
     result = GenerateVideoResult
 
     def plan(self, request: VideoRequest) -> VideoPlan:
-        """What would be done. Raises InvalidRequest or ModelRetired; spends nothing."""
+        """The plan of a request. Raises InvalidRequest or ModelRetired; spends nothing."""
         return plan_video(self._inputs.unsign(request), self._settings, self._presets, self._clock.now().date())
 
     async def remaster(self, request: VideoRequest, *, actor_id: str, asking: Asking = NOBODY) -> GenerateVideoResult:
@@ -37,11 +37,11 @@ class VideoConductor(Conductor[VideoRequest, GenerateVideoResult, VideoSettings]
         return await self.remaster(request, actor_id=actor_id, asking=asking)
 
     async def check(self, request: VideoRequest) -> VideoPlan:
-        """The plan, once everything that it takes in was looked at; a source clip is priced as long as it is."""
+        """The plan, once all its inputs were checked; a source clip is priced by its real length."""
         plan = self.plan(request)
         self._calls.check_provider(plan)
         has_frame = plan.first_frame is not None or plan.image_url is not None
-        # Now, before anything is paid: afterwards it could only be a warning.
+        # Refused now: after the spend it could only be a warning.
         if plan.thumbnail is not None and not has_frame and not can_read_clips():
             raise InvalidRequest(
                 "thumbnail: a clip's own first picture needs an extra that is not installed here; leave thumbnail out, "
@@ -49,10 +49,10 @@ class VideoConductor(Conductor[VideoRequest, GenerateVideoResult, VideoSettings]
             )
         seen = await self._inputs.check(plan, self._presets.video_models[plan.model])
         made = request.source_made
-        # Somebody has changed the file: what its provider still has is another clip than the one that is meant.
+        # The file was changed since: the provider still has the old clip, which is not the one that is meant.
         if plan.follows is not None and made is not None and made.sha256 != seen.source_sha256:
             return await self.check(replace(request, source_made=None))
         # Rounded up, so that a bill is not above its quote.
         source_s = None if seen.source_s is None else seen.source_s.quantize(Decimal("0.1"), ROUND_UP)
-        # Planned anew, for its price hangs on the one, and on the other whether it will have the shape that is asked.
+        # Planned again: the price depends on the source's length, and the shape on that of the first picture.
         return self.plan(replace(request, source_s=source_s, shape_px=seen.shape_px))

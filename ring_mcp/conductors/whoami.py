@@ -44,7 +44,7 @@ class Context(Wire):
 
 
 class WhoamiConductor:
-    """``default_actor`` is who calls without a name of their own; ``base_url`` where this server is reached."""
+    """``default_actor``: who calls without a token; ``base_url``: where this server is reached."""
 
     def __init__(
         self,
@@ -66,15 +66,15 @@ class WhoamiConductor:
         self._rule = rule
 
     async def describe(self, actor_id: str) -> Context:
-        """With what the caps leave, where the ledger can tell."""
+        """The caller's context, with what the caps leave if the ledger answers."""
         is_default = actor_id == self._default_actor.id
         left, own = None, dict[str, Any]()
-        # Who one is can be told without the ledger, and is what one asks when something does not work.
+        # Answered without the ledger too: it is what one asks when something does not work.
         with contextlib.suppress(LedgerError):
             allowed = await self._allowance.read(actor_id)
             left = allowed.left
             if allowed.standing is not None:
-                # By our names, which are those of Context's own fields.
+                # By Python names, which are those of Context's fields.
                 own = allowed.standing.model_dump(by_alias=False, exclude={"id"})
         return Context(
             clone_name=self._clone_name,

@@ -1,4 +1,4 @@
-"""Whose a job is: the account at a provider that pays for it, and that alone can ask for what it made."""
+"""The account at a provider that pays for a job; only a key of that account can fetch what was made."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _SHOWN_CHARACTERS = 8
 class Account:
     """An account at a provider, known by the provider's own id, by the fingerprint of a key, or by both.
 
-    ``endpoint`` is the host of an address that the operator has put in place of the provider's own service (None). A
-    port says nothing: it changes with a restart. Without an id and a fingerprint it is of the time before accounts
-    were recorded, and anybody's.
+    ``endpoint``: the host of an address that the operator uses in place of the provider's own service (None), without
+    its port, which may change with a restart. An account without id and fingerprint is from before accounts were
+    recorded, and matches any.
     """
 
     provider: str
@@ -28,7 +28,7 @@ class Account:
         return self.account_id is not None or self.key_fingerprint is not None
 
     def is_same(self, other: Account) -> bool:
-        """Either mark is enough: an account whose id could not be asked for yet is not another one."""
+        """Whether both are one account. Either mark is enough, since an id may not have been asked for yet."""
         # The endpoint has to be the same: behind another host the same key may open another service's account.
         return (self.provider, self.endpoint) == (other.provider, other.endpoint) and (
             (self.account_id is not None and self.account_id == other.account_id)
@@ -45,13 +45,13 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """What a process may carry on, submit, look at and give up: jobs of these accounts, of the sandbox or real ones."""
+    """The accounts whose jobs a process may submit, poll, carry on and give up; of the sandbox, or real ones."""
 
     sandbox: bool
     accounts: tuple[Account, ...] = ()
 
     def holds(self, account: Account, *, sandbox: bool) -> bool:
-        """Whether jobs of this account are its own; one from before accounts were recorded is any account's."""
+        """Whether it holds this account; an account from before accounts were recorded is held by all."""
         return sandbox == self.sandbox and any(
             # Rows of before would end with nobody if a mark were asked of them.
             mine.is_same(account) if account.is_recorded else mine.provider == account.provider
@@ -62,7 +62,7 @@ class Holder:
         return next((account for account in self.accounts if account.provider == provider), None)
 
     def learn(self, provider: str, account_id: str) -> Holder:
-        """The same, with what the provider calls the account there."""
+        """The same holder, with the provider's own id of an account."""
         return replace(
             self,
             accounts=tuple(
@@ -73,6 +73,6 @@ class Holder:
 
 
 def key_fingerprint(provider: str, key: str) -> str:
-    """The same for a key on every machine, and no way back to it."""
+    """A mark of a key, the same on every machine, from which the key cannot be computed."""
     # With the provider in it: a secret that is used at two of them must not make one account of both.
     return hmac.new(key.encode(), f"ring-mcp account at {provider}".encode(), hashlib.sha256).hexdigest()[:32]

@@ -36,7 +36,7 @@ class Spend:
 
 
 def usd(amount: Decimal) -> str:
-    """``$0.06``: two decimals, four at most where they count; a price that is less than that, a token's, as it is."""
+    """As ``$0.06``: two decimals, up to four if they are not zero; a token's price, which is smaller, in full."""
     shown = amount.quantize(Decimal("0.0001"), ROUND_HALF_UP) or amount
     cents = shown.quantize(Decimal("0.01"), ROUND_HALF_UP)
     return f"${cents if cents == shown else shown.normalize():f}"
@@ -98,7 +98,7 @@ WINDOW_WORDS = {"perCall": "per call", "today": "today", "thisMonth": "this mont
 
 
 def cap_left(caps: Caps, spend: Spend) -> dict[str, Decimal]:
-    """What may still be spent per window, for the windows that have a cap; never below zero."""
+    """What may still be spent in each window that has a cap, in USD; never below zero."""
     left = {}
     if caps.per_call_usd is not None:
         left["perCall"] = caps.per_call_usd
@@ -110,7 +110,7 @@ def cap_left(caps: Caps, spend: Spend) -> dict[str, Decimal]:
 
 
 def least_left(*lefts: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    """What may be spent where several caps hold: of each window the least that any of them leaves."""
+    """What may be spent under several caps: for each window, the least that any of them leaves."""
     least: dict[str, Decimal] = {}
     for left in lefts:
         for name, amount in left.items():

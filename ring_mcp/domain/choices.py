@@ -22,7 +22,7 @@ _SHORTEST_PART = 3
 
 
 class Spellings:
-    """What can be chosen, for whoever chooses often: each is folded once, and not for every choice."""
+    """The allowed values, each folded once, for code that chooses often."""
 
     def __init__(self, allowed: Iterable[str]) -> None:
         self.allowed = dict.fromkeys(allowed)
@@ -31,7 +31,7 @@ class Spellings:
             self._folded.setdefault(_fold(each), []).append(each)
 
     def choose(self, value: str) -> str | None:
-        """The one that ``value`` spells: case, blanks, ``-`` and ``_`` do not matter. None: none of them."""
+        """The one that ``value`` means, ignoring case, blanks, ``-`` and ``_``; None if there is none."""
         if value in self.allowed:
             return value
         if len(value) > _MAX_CHARS:
@@ -48,19 +48,19 @@ class Spellings:
 
 
 def choose(value: str, allowed: Iterable[str]) -> str | None:
-    """``Spellings.choose`` for once."""
+    """As ``Spellings.choose``, for a single choice."""
     allowed = tuple(allowed)
     return value if value in allowed else Spellings(allowed).choose(value)
 
 
 def choose_part(value: str, allowed: Iterable[str]) -> tuple[str, ...]:
-    """Those of ``allowed`` that have ``value`` in their names, in whatever spelling; three signs at least."""
+    """Those of ``allowed`` whose names contain ``value``, of at least three characters, in any spelling."""
     folded = _fold(value) if len(value) <= _MAX_CHARS else ""
     return tuple(each for each in allowed if folded in _fold(each)) if len(folded) >= _SHORTEST_PART else ()
 
 
 def as_ratio(value: str) -> str:
-    """``16x9``, ``16 / 9`` and the like as ``16:9``; anything else without the blanks around it."""
+    """``16x9``, ``16 / 9`` and the like as ``16:9``; anything else stripped."""
     if len(value) > _MAX_CHARS:
         return value
     plain = " ".join(unicodedata.normalize("NFKC", value).lower().strip(QUOTES).split())

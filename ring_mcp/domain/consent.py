@@ -1,7 +1,7 @@
-"""Whether spending is asked for: the operator's rule, a question that stands in the ledger, and what was answered.
+"""Consent to spending: the operator's rule, questions kept in the ledger, and answers to them.
 
-A model makes the call that is asked about, so nothing that a model can say or compute is a yes: an answer comes from
-the client beside the arguments, from a person's terminal, or from the program that calls over REST.
+The call is made by a model, so nothing that a model can say or compute counts as a yes: an answer comes from the
+client, outside the arguments, from a person's terminal, or from the program that calls over REST.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _MOST_DIGITS = 14
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """``ask``: whoever can be asked is asked, and the caps alone hold for others. ``require``: nothing is spent without
-    a yes. Both for what costs more than ``above_usd``."""
+    """``ask``: callers that can be asked are asked, and only the caps limit others. ``require``: nothing is spent
+    without a yes. Both apply to what costs more than ``above_usd``."""
 
     mode: Confirm = "off"
     above_usd: Decimal = Decimal(0)
@@ -44,7 +44,7 @@ class Rule:
 
 
 class Reply(StrEnum):
-    """What came back. ``CANCEL``: nobody has answered; some clients say so by themselves."""
+    """The answer to a question. ``CANCEL``: nobody answered; some clients send it by themselves."""
 
     ACCEPT = "accept"
     DECLINE = "decline"
@@ -53,7 +53,7 @@ class Reply(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One paid request that is asked about: its hash, what it costs at most, and what it is, in a line."""
+    """One paid request that is asked about: its hash, the most it can cost, and a line that describes it."""
 
     subject: str
     usd: Decimal
@@ -64,7 +64,7 @@ class Item:
 class Question:
     """One item of a question: a row of ``media_job_questions``. ``id`` is shared by the items that one yes is for.
 
-    ``approved_at``: a person has said yes; ``used_at`` and ``job_id``: and this is what became of it, once.
+    ``approved_at``: when a person said yes; ``used_at`` and ``job_id``: when that was used, once, and by which job.
     """
 
     id: str
@@ -82,8 +82,8 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """Under what a job may be opened where spending is asked for: it costs no more than ``above_usd``, or its item of
-    the question is free to be used. ``accepted``: the answer is yes in this very call; otherwise a person has approved
+    """When a job may be opened although spending needs consent: it costs no more than ``above_usd``, or its item of the
+    question is not used yet. ``accepted``: the answer is yes in this very call; otherwise a person has approved
     it before."""
 
     above_usd: Decimal
@@ -93,10 +93,10 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What goes out with a question and comes back with its answer: which one it is, and when it was put.
+    """Sent out with a question and returned with its answer: the question's id, and when it was asked.
 
-    As a text it is in a client's hands. A forged one opens nothing: what it names is looked up, and its time decides
-    only between two ways of spending nothing.
+    A client could forge it, to no effect: the question is looked up in the ledger, and the time only decides between
+    two ways of spending nothing.
     """
 
     question_id: str
@@ -107,13 +107,13 @@ class Mark:
 
     @classmethod
     def read(cls, text: str) -> Mark:
-        """Whatever the text is; a time that cannot be read is none."""
+        """The mark in a text, whatever the text is; without a time if that cannot be read."""
         question_id, _, ms = text.partition(".")
         is_time = ms.isascii() and ms.isdecimal() and len(ms) <= _MOST_DIGITS
         return cls(question_id, datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(ms)) if is_time else None)
 
     def is_read_by(self, now: datetime) -> bool:
-        """Whether a person can have read the question until ``now``; yes if it is not known when it was put."""
+        """Whether a person had the time to read the question until ``now``; True if it is unknown when it was asked."""
         return self.put_at is None or _to_ms(now) - _to_ms(self.put_at) >= READING_MS
 
 
@@ -128,10 +128,10 @@ same call, made again."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """How this caller is asked. ``confirmed``: it vouches for a yes, so that nobody is. ``ask`` None: it cannot be.
+    """How a caller is asked. ``confirmed``: it vouches that a person agreed. ``ask`` None: it cannot be asked.
 
-    ``answer``: the mark of a question that was put before, and the reply to it. ``terms``: settled already, for all
-    clips of a script.
+    ``answer``: the mark of an earlier question, and the reply to it. ``terms``: agreed already, for all clips of a
+    script.
     """
 
     confirmed: bool = False
@@ -145,7 +145,7 @@ NOBODY = Asking()
 
 
 class ConfirmationNeeded(RingError):
-    """``extra``: the quote, and the id by which a person can let the call through."""
+    """``extra``: the quote, and the id with which a person can approve the call."""
 
     code = "confirmation_needed"
     next_action = "A person has to agree to it first; nothing was spent."
@@ -158,7 +158,7 @@ class ConfirmationNeeded(RingError):
 
 
 class SpendingDeclined(ConfirmationNeeded):
-    """A person has said no."""
+    """A person said no."""
 
     code = "declined"
     next_action = "Do not call again unless the person asks for it; nothing was spent."

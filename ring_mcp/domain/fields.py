@@ -49,7 +49,7 @@ _CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 
 
 def sendable(text: str) -> str:
-    """``text`` without what means something to terminals alone. Raises ValueError for what cannot be kept or sent."""
+    """``text`` without control sequences of terminals. Raises ValueError for what cannot be stored or sent."""
     if "\0" in text:
         raise ValueError("must not contain a NUL character")
     try:
@@ -122,12 +122,12 @@ def job_named(text: str) -> str | None:
 
 
 def is_part_of_id(text: str) -> bool:
-    """Whether it can be the beginning of a job's id, as `ring-mcp jobs list` shows it, and is long enough for one."""
+    """Whether it can be the beginning of a job's id, as `ring-mcp jobs list` shows it, and is long enough."""
     return _PART_OF_AN_ID.fullmatch(text) is not None
 
 
 def say_no_job(text: str) -> str:
-    """What is said of an id, or of a beginning of one, that no job was found by."""
+    """The error text for an id, or a beginning of one, that no job has."""
     if _TOO_SHORT_FOR_AN_ID.fullmatch(text):
         return f"{text!r} is too short for the beginning of a job's id: six characters of it are needed"
     return f"there is no job {text[:64]!r}"
@@ -243,7 +243,7 @@ Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(dol
 
 
 def as_decimal(amount: float | None) -> Decimal | None:
-    """The amount as it was written: 0.07 is seven cents and not a hair more."""
+    """The amount exactly as it was written: 0.07 is seven cents."""
     return None if amount is None else Decimal(str(amount))
 
 

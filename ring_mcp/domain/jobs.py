@@ -1,4 +1,4 @@
-"""One paid attempt, where it stands and what it costs."""
+"""Jobs: a job is one paid attempt, with its state and its cost."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any, Literal
 from ring_mcp.domain.accounts import Account
 from ring_mcp.domain.media import Asset, MediaKind, Output, Value
 from ring_mcp.domain.requests import Plan
-from ring_mcp.errors import Billed, JobMoved, OutcomeUnknown
+from ring_mcp.errors import Billed, JobCancelled, JobMoved, OutcomeUnknown
 
 
 class JobState(StrEnum):
-    """Where a paid attempt stands. ``design``: planned -> submitting -> rendering -> storing -> done."""
+    """The state of a job: planned -> submitting -> rendering -> storing -> done."""
 
     PLANNED = "planned"
     SUBMITTING = "submitting"
@@ -62,9 +62,9 @@ STUCK_AFTER_S = 30.0
 
 
 class Failure(Value):
-    """Why a job stands where it does, in words that may be shown.
+    """Why a job failed or is held up, in words that may be shown.
 
-    ``since`` and ``seen``: of a trouble that passes or not, when it was met first and how often since then.
+    ``since`` and ``seen``: for trouble that may pass, when it was met first and how often since then.
     """
 
     code: str
@@ -80,11 +80,11 @@ class Failure(Value):
 class Job:
     """One paid attempt: a row of ``media_jobs``.
 
-    ``version`` rises with every write and is the fencing token: whoever writes with an old one is refused.
+    ``version`` rises with every write and is the fencing token: a write with an old one is refused.
     ``due_at`` is when the next step may be taken; None means parked until somebody asks for the job.
-    ``reserved_usd`` counts against the caps until ``settled_usd`` replaces it; ``billed_usd`` is the provider's word.
-    ``in_line_at`` is until when it was last seen to wait for its turn at the provider, which makes it no older.
-    ``endpoint``, ``account_id`` and ``key_fingerprint`` say whose it is (``account``); no ordinary write changes them.
+    ``reserved_usd`` counts against the caps until ``settled_usd`` replaces it; ``billed_usd``: the provider's bill.
+    ``in_line_at``: when it was last seen waiting for its turn at the provider; that time does not make it stale.
+    ``endpoint``, ``account_id`` and ``key_fingerprint`` are its ``account``; no ordinary write changes them.
     """
 
     id: str
@@ -138,39 +138,43 @@ class Job:
 
     @property
     def is_parked(self) -> bool:
-        """Nobody drives it, for a reason: until somebody asks for it, or for a slow look at ``due_at``."""
+        """Whether nobody drives it for now: until it is asked for, or until a slow look at ``due_at``."""
         # One without an owner that has a time and no trouble is about to be picked up, and is not parked.
         return self.state in DRIVEN and self.owner is None and (self.due_at is None or self.failure is not None)
 
     def is_stuck(self, now: datetime) -> bool:
-        """It is being tried again, and its caller has been left waiting for long enough to be told why."""
+        """Whether it is retried, and its caller has waited long enough to be told why."""
         if self.state is not JobState.STORING or self.failure is None or self.failure.since is None:
             return False
         return (now - self.failure.since).total_seconds() >= STUCK_AFTER_S
 
     @property
     def is_settled(self) -> bool:
-        """Nobody is going to carry it on by itself: ended, or unknown."""
+        """Whether it has ended or is unknown: nothing carries it on by itself."""
         return self.state not in DRIVEN
 
     @property
     def is_resolved_by_hand(self) -> bool:
-        """Its outcome was unknown, and a person has said what it cost."""
+        """Whether its outcome was unknown and a person has settled its cost."""
         return self.state is JobState.FAILED and self.failure is not None and self.failure.code == OutcomeUnknown.code
 
+    @property
+    def is_cancelled(self) -> bool:
+        return self.failure is not None and self.failure.code == JobCancelled.code
+
     def is_ahead_of(self, other: Job) -> bool:
-        """Whether it stands further along the way. The row of an attempt never goes back by itself."""
+        """Whether its state is a later one. A job's row never goes back by itself."""
         return _FAR[self.state] > _FAR[other.state]
 
     def reopen(self) -> Job:
-        """As it stood before a person settled it: of unknown outcome."""
+        """The job as it was before a person settled it: of unknown outcome."""
         # What was settled is taken back with it: the answer settles it anew, and only one of the two may count.
         return replace(self, state=JobState.UNKNOWN, settled_usd=None, finished_at=None, delivered_at=None)
 
     def is_answered_by(self, after: Job) -> bool:
-        """Whether ``after`` brings what this one lacks: the answer to the very request that it has sent.
+        """Whether ``after`` has what this one lacks: the answer to the same request that this one sent.
 
-        An answer wins over whoever took the attempt over meanwhile, called it unknown, or settled it by hand.
+        An answer wins even if somebody took the job over meanwhile, called it unknown, or settled it by hand.
         """
         if self.attempt_token is None or self.attempt_token != after.attempt_token:
             return False

@@ -1,4 +1,4 @@
-"""What a name that does not exist was meant to be: the nearest of those that do, or of what others call it. Pure."""
+"""Suggests the name that a wrong name was meant to be: the nearest known one, or the one for a common synonym. Pure."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ _ELSEWHERE: Mapping[str, tuple[str, ...]] = {
 
 
 def nearest(wrong: str, names: Iterable[str], within: Mapping[str, Iterable[str]] | None = None) -> str | None:
-    """The name that ``wrong`` was probably meant to be; None if nothing is near enough to be worth saying.
+    """The name that ``wrong`` was probably meant to be; None if none is near enough.
 
     ``within``: names that would be right one level deeper, by the name of that place: ``video.model``.
     """

@@ -1,4 +1,4 @@
-"""How much may be asked of a provider's account: numbers for each model, and how full they are."""
+"""Rate limits of a provider's account: the numbers for each model, and how much of them is used."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _UNKNOWN_STEP_S = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateBucket:
-    """What is counted together: requests of one kind for one model, on one account, by all processes of a ledger.
+    """Requests that are counted together: of one kind, for one model, on one account, by all processes of a ledger.
 
-    ``account`` names the account for the ledger, and says nothing of its key.
+    ``account`` names the account in the ledger, without a trace of its key.
     """
 
     sandbox: bool
@@ -39,7 +39,7 @@ class RateBucket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimit:
-    """How many requests are taken in a second and in a minute. None: no such number is known."""
+    """How many requests the provider accepts in a second and in a minute; None: unknown."""
 
     per_second: float | None = None
     per_minute: float | None = None
@@ -47,9 +47,9 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spacing:
-    """A limit as seconds between requests. ``*_slack_s``: so far they may run ahead of that.
+    """A limit as seconds between requests. ``*_slack_s``: how far requests may run ahead of that.
 
-    ``unknown_s`` is between requests that were refused although no number said so.
+    ``unknown_s``: the spacing after refusals where no number is known.
     """
 
     second_s: float = 0.0
@@ -60,7 +60,7 @@ class Spacing:
 
     @property
     def step_s(self) -> float:
-        """Between two requests, in the long run."""
+        """Seconds between two requests, in the long run."""
         return max(self.second_s, self.minute_s)
 
 
@@ -77,8 +77,8 @@ class Given:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateState:
-    """How full a bucket is. ``ahead_s``: by how much it runs ahead of what its numbers allow evenly; ``slowed``: how
-    many times slower than these it goes on after refusals; ``paused_s``: for how long nothing is asked at all."""
+    """The state of a bucket. ``ahead_s``: how far it runs ahead of an even spacing; ``slowed``: how many times slower
+    than its numbers it goes after refusals; ``paused_s``: for how long nothing is sent at all."""
 
     bucket: RateBucket
     second_ahead_s: float
@@ -87,7 +87,7 @@ class RateState:
     paused_s: float
 
     def fullness(self, spacing: Spacing) -> float:
-        """How much of what may be asked at once is used: 1 is all of it, and whoever comes now waits."""
+        """How much of the allowed burst is used: at 1, new requests wait."""
         parts = [
             (self.second_ahead_s, spacing.second_slack_s + spacing.second_s),
             (self.minute_ahead_s, spacing.minute_slack_s + spacing.minute_s),
@@ -99,9 +99,9 @@ class RateState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateReading:
-    """A bucket as people and metrics read it. ``full``: from 0 to 1, where whoever comes now has to wait.
+    """A bucket for people and metrics. ``full``: from 0 to 1; at 1, new requests have to wait.
 
-    ``slowed``: how many times slower than the numbers, after refusals; ``waiting``: who stands in line in this process.
+    ``slowed``: how many times slower than the numbers, after refusals; ``waiting``: requests in line in this process.
     """
 
     provider: str
@@ -114,7 +114,7 @@ class RateReading:
 
 
 def space_out(limit: RateLimit) -> Spacing:
-    """The spacing that keeps to both numbers in every window of a second and of a minute, and not only on average."""
+    """The spacing that keeps both numbers in every window of a second and of a minute, not only on average."""
     second_s, second_slack_s = _space(limit.per_second, 1.0)
     minute_s, minute_slack_s = _space(limit.per_minute, 60.0)
     return Spacing(

@@ -1,4 +1,4 @@
-"""What is asked, and what will be done about it: requests and plans."""
+"""Requests, as they were asked, and the plans made of them."""
 
 from __future__ import annotations
 
@@ -52,27 +52,14 @@ class ImageRequest:
     max_usd: Decimal | None = None
 
 
-class ImagePlan(Value):
-    """What will be done for an ImageRequest: every default filled in, every limit checked, priced.
+class _Planned(Value):
+    """What plans of both kinds have. ``requested_model`` may be served by another, ``model``."""
 
-    ``quality`` is what is priced; ``asked_quality`` goes to the provider, None leaves it to its own default.
-    ``reference_images`` make it an edit. Each is an address, a file id, or ``kept:<sha256>`` for one that came inline.
-    """
-
-    kind: Literal["image"] = "image"
     provider: str
     requested_model: str
     model: str
     prompt: str
-    n: int
-    aspect_ratio: str
-    resolution: str
-    quality: str | None = None
-    asked_quality: str | None = None
     reference_images: tuple[str, ...] = ()
-    seed: int | None = None
-    deferred: bool = False
-    purpose: str = "image"
     ref_code: str | None = None
     storage_prefix: str
     prices: tuple[PriceLine, ...]
@@ -84,6 +71,24 @@ class ImagePlan(Value):
     @property
     def list_usd(self) -> Decimal:
         return add_up(self.prices)
+
+
+class ImagePlan(_Planned):
+    """What will be done for an ImageRequest: every default filled in, every limit checked, priced.
+
+    ``quality`` is what is priced; ``asked_quality`` goes to the provider, None leaves it to its own default.
+    ``reference_images`` make it an edit. Each is an address, a file id, or ``kept:<sha256>`` for one that came inline.
+    """
+
+    kind: Literal["image"] = "image"
+    n: int
+    aspect_ratio: str
+    resolution: str
+    quality: str | None = None
+    asked_quality: str | None = None
+    seed: int | None = None
+    deferred: bool = False
+    purpose: str = "image"
 
     @property
     def estimated_usd(self) -> Decimal:
@@ -170,7 +175,7 @@ class VideoRequest:
     max_usd: Decimal | None = None
 
 
-class VideoPlan(Value):
+class VideoPlan(_Planned):
     """What will be done for a VideoRequest.
 
     ``estimated_usd`` is Ring's figure (mode rate times seconds); ``list_usd``, from the provider's list prices, is what
@@ -181,10 +186,6 @@ class VideoPlan(Value):
     """
 
     kind: Literal["video"] = "video"
-    provider: str
-    requested_model: str
-    model: str
-    prompt: str
     quality_mode: str
     generation_kind: GenerationKind = "generate"
     duration_s: int
@@ -192,7 +193,6 @@ class VideoPlan(Value):
     resolution: str | None = None
     image_url: str | None = None
     first_frame: ImagePlan | None = None
-    reference_images: tuple[str, ...] = ()
     last_frame_url: str | None = None
     source_video_url: str | None = None
     follows: str | None = None
@@ -200,7 +200,6 @@ class VideoPlan(Value):
     clip_id: str | None = None
     pipeline_request_id: str | None = None
     purpose: str = "video"
-    ref_code: str | None = None
     persist: bool = True
     frame_job_id: str | None = None
     frame_was_paid: bool = False
@@ -208,16 +207,7 @@ class VideoPlan(Value):
     made_frame_billed_usd: Decimal | None = None
     thumbnail: Thumbnail | None = None
     made_thumbnail: Asset | None = None
-    storage_prefix: str
     estimated_usd: Decimal
-    prices: tuple[PriceLine, ...]
-    warnings: tuple[str, ...] = ()
-    http_request_id: str | None = None
-    trace_parent: str | None = None
-
-    @property
-    def list_usd(self) -> Decimal:
-        return add_up(self.prices)
 
 
 Plan = ImagePlan | VideoPlan

@@ -1,7 +1,7 @@
-"""The provider accounts that this process holds: by its keys' fingerprints at once, by the providers' own ids later.
+"""The provider accounts that this process holds: known by key fingerprint at once, by the provider's own id later.
 
-A start waits for no provider, and a server that nobody asks for anything asks nobody. Until a provider has told, the
-fingerprint alone says which jobs are ours, so that those of another key of the same account are left for a while.
+A start waits for no provider, and an idle server sends no request. Until a provider has answered, only the fingerprint
+says which jobs are ours, so jobs of another key of the same account are left alone for a while.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ logger = logging.getLogger(__name__)
 
 ASK_TIMEOUT_S = 10.0
 _PATIENCE_S = 3.0
-"""How long somebody who asks for a job of another key waits to hear whether that is of the same account."""
+"""How long a caller that asks for a job of another key waits to hear whether both keys are of one account."""
 
 _TRY_AGAIN_AT_MOST_S = 600.0
-# Of a file that may be damaged, and whose content goes into rows, no more is read than an id can have.
+# The file may be damaged, and its content goes into rows: no more is read than an id can have.
 _LONGEST_ID = 200
 
 
 class Accounts:
     """``holder`` is what this process may carry on, as known by now.
 
-    ``tellers`` can be asked what they call the account of our key. ``folder`` keeps what they said: of a key of the
-    provider's own service that never changes.
+    ``tellers`` can name the account of our key. ``folder`` caches their answers: at a provider's own service the
+    account of a key never changes.
     """
 
     def __init__(
@@ -53,11 +53,12 @@ class Accounts:
             self._told.set()
 
     def at(self, provider: str) -> Account:
-        """Whose the jobs are that are begun now. Without a key for it, nobody's."""
+        """The account of new jobs at this provider; without a key for it, one that nobody holds."""
         return self.holder.account_at(provider) or Account(provider=provider)
 
     async def complete(self, job: Job) -> None:
-        """A job was opened: a reason to ask whose the key is, unless the provider has told while it was opened."""
+        """Note that a job was opened, which is a reason to ask whose the key is; and add the account's id to its row if
+        the provider has told it meanwhile."""
         self._wanted.set()
         known = self.holder.account_at(job.plan.provider)
         if known is not None and job.account_id is None and known.account_id is not None:
@@ -70,7 +71,7 @@ class Accounts:
         return self.holder.holds(job.account, sandbox=job.sandbox)
 
     async def is_stranded(self, job: Job) -> bool:
-        """Whether this process must leave the job alone, and nobody alive drives it. Raises LedgerError."""
+        """Whether no live process, this one included, may carry the job on. Raises LedgerError."""
         if job.is_settled or self.hold(job):
             return False
         if not await self._ledger.list_stranded(self.holder, job.id):
@@ -82,14 +83,14 @@ class Accounts:
         return not self.hold(job)
 
     async def look_for_strangers(self) -> None:
-        """See whether there are open jobs that may be ours for all that we know. Raises LedgerError."""
+        """Have the providers asked if open jobs of other keys may turn out to be ours. Raises LedgerError."""
         if not self._wanted.is_set() and await self._ledger.list_stranded(self.holder):
             self._wanted.set()
 
     async def learn(self, *, at_once: bool = False) -> None:
-        """When there is a reason, ask every provider that can tell, until it has told or will not.
+        """Once there is a reason, ask each teller for its account until it answers or refuses for good.
 
-        Then rows of open jobs are completed.
+        Each answer is added to the rows of open jobs. ``at_once``: do not wait for a reason.
         """
         if not at_once:
             await self._wanted.wait()
@@ -118,7 +119,7 @@ class Accounts:
 
     async def _account_id(self, account: Account) -> str:
         kept = self._folder / f"{account.provider}-{account.key_fingerprint}"
-        is_lasting = account.endpoint is None  # behind an address of the operator's may be another service tomorrow
+        is_lasting = account.endpoint is None  # an address of the operator's may lead to another service tomorrow
         if is_lasting and (known := await asyncio.to_thread(_read, kept)):
             return known
         async with asyncio.timeout(ASK_TIMEOUT_S):
@@ -129,7 +130,7 @@ class Accounts:
 
 
 def describe_needed_account(job: Job) -> AccountNeeded:
-    """What a job waits for that nobody can carry on here, and how it goes on."""
+    """The error for a job whose account this process does not hold: what it waits for, and how it goes on."""
     is_unsent = job.state is JobState.PLANNED
     stands = "its request was not sent yet" if is_unsent else "nothing of it is lost"
     key, move = "RING_SANDBOX as before", ""
@@ -153,8 +154,8 @@ def _read(path: Path) -> str | None:
 
 
 def _write(path: Path, account_id: str) -> None:
-    """A courtesy to the next start: whatever goes wrong with it, that one asks again."""
-    # Of a name of its own: two processes that start at once write it at once.
+    """Cache the id for the next start. If that fails, the next start asks again."""
+    # Under a name of its own: two processes that start together write together.
     part = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

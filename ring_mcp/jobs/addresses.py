@@ -1,6 +1,6 @@
-"""The addresses of given media as people, models and this server itself write them -> the one spelling that is kept.
+"""Addresses of given media, as people, models and this server itself write them -> the one spelling that is kept.
 
-Pure: nothing is looked at but the text. What is no address is refused with what to write in its place.
+Pure: only the text is looked at. Text that is no address is refused, and the error says what to write instead.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ring_mcp.errors import InvalidRequest
 NO_PATH = re.compile(r"(https?|data|kept|ring):", re.IGNORECASE)
 _TWO_PATHS = re.compile(r"[,;\s]\s{0,9}(?:/|file:)", re.IGNORECASE)
 MAX_CHARS = 8_000
-"""Of an address that is none of a file's own bytes."""
+"""How long an address may be that is not a data URI."""
 
 _FIELDS = {"image_url": "imageUrl", "last_frame_url": "lastFrameUrl", "source_video_url": "sourceVideoUrl"}
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,40}):", re.IGNORECASE)
@@ -36,7 +36,7 @@ R = TypeVar("R", ImageRequest, VideoRequest)
 
 
 def addresses(request: ImageRequest | VideoRequest) -> Iterator[tuple[str, str]]:
-    """Each address that the request gives, behind the name by which its caller knows the place."""
+    """Pairs of field and address: every address in the request, after the argument's name as its caller knows it."""
     yield from ((f"referenceImages[{number}]", each) for number, each in enumerate(request.reference_images))
     if isinstance(request, VideoRequest):
         yield from ((field, url) for name, field in _FIELDS.items() if (url := getattr(request, name)))
@@ -53,12 +53,12 @@ def with_addresses(request: R, change: Callable[[str, str], str]) -> R:
 
 
 def is_inside(path: Path, folders: Collection[Path]) -> bool:
-    """Whether a file lies in one of these folders, wherever links lead."""
+    """Whether a file lies in one of these folders once links are followed."""
     return any(path.resolve().is_relative_to(folder) for folder in folders)
 
 
 def normalize_address(field: str, text: str) -> str:
-    """The address in its one spelling. Raises InvalidRequest for text that is none, with what to write."""
+    """The address in its one spelling. Raises InvalidRequest for text that is no address."""
     text = text.strip(EDGES)
     if (said := _SAVED_AT.match(text)) is not None:
         text = text[said.end() :]
@@ -70,7 +70,7 @@ def normalize_address(field: str, text: str) -> str:
     scheme = found[1].lower() if found else ""
     if scheme == "data":
         return f"data:{text[5:].lstrip()}"
-    # Before the length is looked at: base64 alone is long, and this tells how to give it.
+    # Before the length is checked: bare base64 is long, and this error says how to give it.
     if not scheme and _looks_like_base64(text):
         raise InvalidRequest(
             f"{field} looks like base64 alone: write data:image/png;base64, before it, or image/jpeg or image/webp"
@@ -92,7 +92,7 @@ def say_outside(path: str) -> str:
 
 
 def resolve_path(text: str) -> Path:
-    """The file that a path or a ``file:`` address means. Raises RuntimeError for the home of nobody."""
+    """The file that a path or a ``file:`` address means. Raises RuntimeError for ``~name`` of an unknown user."""
     text = text.strip()
     if text[:5].lower() == "file:":
         return Path(url2pathname(_file_url(text[5:]).removeprefix("file://")))
@@ -100,7 +100,7 @@ def resolve_path(text: str) -> Path:
 
 
 def _file_url(rest: str) -> str:
-    """A file on this machine, however many slashes it was written with."""
+    """The ``file:`` address of a file on this machine, however many slashes it was written with."""
     return "file:///" + rest.lstrip("/").removeprefix("localhost/").lstrip("/")
 
 
@@ -121,7 +121,7 @@ def _web_address(field: str, scheme: str, text: str) -> str:
 
 
 def _looks_like_base64(text: str) -> bool:
-    # A name of a file may begin so as well, but is short and has a dot.
+    # A file name may begin like this as well, but it is short and has a dot.
     if text.startswith(_BASE64_OF_MEDIA):
         return len(text) >= 64 or "." not in text
     return "." not in text[:4_000] and len(text) > MAX_CHARS // 8 and _BASE64.fullmatch(text[:4_000]) is not None

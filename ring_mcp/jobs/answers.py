@@ -1,7 +1,7 @@
-"""Answers of paid requests that another process made for us: on the disk before anybody is told of them.
+"""Answers to paid requests that the courier made: on the disk before the server hears of them.
 
 A request whose answer carries the result itself is made by the courier, which outlives its server. For each such job
-the spool has a lock, held by the courier for as long as an answer may still come, and then the answer.
+the spool has a lock file, which the courier holds for as long as an answer may still come, and then the answer.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MOST_PICTURES = 32
 
 
 class Answers:
-    """``spool`` is the folder of files under way; every name in it begins with the id of a job."""
+    """``spool`` is the folder of files in progress; the names of a job's files begin with its id."""
 
     def __init__(self, spool: Path) -> None:
         self._spool = spool
@@ -43,29 +43,27 @@ class Answers:
         replace_file(self._path(job_id), content.encode("utf-8", "replace"))
 
     def read(self, job_id: str, attempt_token: str | None) -> Answer | None:
-        """The answer to this very attempt, or the pictures that are left of it; None if there is none (yet).
+        """The answer to this attempt, or the pictures that are left of it; None if there is none (yet).
 
-        Raises OSError where it cannot be read just now.
+        Raises OSError if it cannot be read now.
         """
         answer = self._read(job_id, attempt_token)
         return answer if answer is not None else self._find_pictures(job_id)
 
     def read_any(self, job_id: str) -> tuple[str | None, Answer] | None:
-        """The answer to whichever attempt, and that one's token; None for that of mere pictures. Raises OSError."""
+        """The token of an attempt and its answer, whichever attempt it is; the token is None for pictures without an
+        answer. Raises OSError."""
         found = read_answer_file(self._path(job_id))
         if found is None and (pictures := self._find_pictures(job_id)) is not None:
             return None, pictures
         return found
 
     def has(self, job_id: str) -> bool:
-        """Whether an answer to the job lies here, to whichever attempt: all of what came inside of it does, too."""
+        """Whether this machine has an answer to any attempt of the job, and so all that came inside it."""
         return self._path(job_id).exists()
 
     def holds(self, job_id: str, attempt_token: str | None) -> bool:
-        """Whether this is the machine that got the answer to this very attempt, and what came inside of it.
-
-        Raises OSError.
-        """
+        """Whether this machine got the answer to this attempt, and what came inside it. Raises OSError."""
         return self._read(job_id, attempt_token) is not None
 
     def _read(self, job_id: str, attempt_token: str | None) -> Answer | None:
@@ -73,7 +71,7 @@ class Answers:
         return found[1] if found is not None and found[0] == attempt_token else None
 
     def _find_pictures(self, job_id: str) -> Finished | None:
-        """Pictures of an answer that was cut off before it was written down; what they cost is not known."""
+        """Pictures out of an answer that was cut off before it was written; their cost is not known."""
         numbered = list_pictures(self._spool, job_id)
         if not numbered:
             return None
@@ -89,34 +87,34 @@ class Answers:
             self._path(job_id).unlink()
 
     def remove(self, job_id: str) -> None:
-        """The answer, and what came inside of it."""
+        """Delete the answer and what came inside it."""
         for path in list_pictures(self._spool, job_id).values():
             with contextlib.suppress(OSError):
                 path.unlink()
         self.forget(job_id)
 
     def job_ids(self) -> list[str]:
-        """The jobs for which an answer, or pictures out of one, lie here."""
+        """Ids of jobs of which this machine has an answer, or pictures out of one; sorted."""
         ending = answer_name("")
         answered = {path.name.removesuffix(ending) for path in self._spool.glob(f"*{ending}")}
         pictured = {path.name.rpartition("-")[0] for path in self._spool.glob("*.inline")}
         return sorted(answered | pictured)
 
     def is_awaited(self, job_id: str) -> bool:
-        """Whether a courier is alive that may still write this job's answer. Raises OSError: it is not known now."""
+        """Whether a live courier may still write this job's answer. Raises OSError if that cannot be told now."""
         try:
             descriptor = os.open(self._spool / f"{job_id}{_LOCK}", os.O_RDWR)
         except FileNotFoundError:
             return False
         try:
-            # Got, it is nobody's: no courier is left that could still write. Closing the file gives it back.
+            # If we get the lock, no courier is left that could still write. Closing the file releases it.
             return not try_lock(descriptor)
         finally:
             os.close(descriptor)
 
     @contextlib.contextmanager
     def expect(self, job_id: str) -> Iterator[None]:
-        """Hold the lock of a job: as long as this process lives in here, nobody calls the job unknown.
+        """Hold the lock of a job: while this process lives inside the ``with``, nobody settles the job as unknown.
 
         Raises OSError.
         """
@@ -177,7 +175,7 @@ def _decode(content: dict[str, Any]) -> Answer:
     billed_usd = facts.pop("billed_usd")
     named: Any = getattr(errors, content["kind"], None)
     is_known = isinstance(named, type) and issubclass(named, ProviderError)
-    # Of a class that this version does not know the safe reading is that nobody knows what became of the request.
+    # An error class that this version does not know is read the safe way: the outcome is unknown.
     error: ProviderError = (named if is_known else OutcomeUnknown)(
         facts.pop("message"), billed_usd=None if billed_usd is None else Decimal(billed_usd), **facts
     )

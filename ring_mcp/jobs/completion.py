@@ -1,4 +1,4 @@
-"""Work that a caller may leave but not break off."""
+"""Work that goes on to its end when its caller is cancelled."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ T = TypeVar("T")
 
 
 async def complete(work: Coroutine[Any, Any, T]) -> T:
-    """What ``work`` answers. A caller that is cancelled hears of it when the work is done, which is never cut short.
+    """The result of ``work``, which is never cut short: a cancelled caller gets its CancelledError when it is done.
 
-    Somebody who cancels twice does not wait; the work goes on by itself.
+    A caller that is cancelled twice does not wait; the work goes on by itself.
     """
     task = asyncio.ensure_future(work)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())  # an error is the caller's, or nobody's
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        # Not awaited itself: whoever cancels once more would cut the work short.
+        # ``wait``, and not ``await task``: a second cancellation would reach the work.
         await asyncio.wait({task})
         raise

@@ -1,11 +1,11 @@
 """The courier, as the server sees it: a process of its own that makes paid requests whose answers carry the result.
 
-Such a request takes as long as the picture does, and whoever cuts it off has paid for nothing. Hosts end their servers
-by closing stdin, by SIGTERM, by SIGKILL of the process group. So the courier stands outside: in a session of its own,
-nobody's child. It takes a job's lock, is told to go, writes the answer to the spool, and only then says so. When its
-server is gone it finishes what is under way and ends; the next start finds the answers (``jobs.answers``).
+Such a request takes as long as the picture does, and if it is cut off, what was paid for is lost. Hosts end their
+servers by closing stdin, by SIGTERM, or by SIGKILL of the process group. So the courier is outside of it: a daemon in a
+session of its own. It takes a job's lock, is told to go, writes the answer to the spool, and only then reports it. When
+its server is gone, it finishes what is in progress and ends; the next start finds the answers (``jobs.answers``).
 
-What is said is one JSON object a line. The key is in the configuration that goes through the socket, never among the
+The protocol is one JSON object a line. Keys are in the configuration that goes through the socket, never among the
 arguments of a process.
 """
 
@@ -31,23 +31,25 @@ logger = logging.getLogger(__name__)
 _PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
 _INPUTS = TypeAdapter(Inputs)
 _TAKE_LIMIT_S = 20.0
+"""How long a courier may need to start and take a job. After that, the request is made in the server itself."""
+
 _DROP_LIMIT_S = 1.0
-"""How long a courier may need to begin. Without one the request is made in the server itself."""
 
 _NOT_TOLD = "the process that was to make the request died before it was told to; it was not sent"
 _LOST = "the process that made the request has died; whether it was billed is not known"
 
 _Try = tuple[str, str]
-"""A job and its attempt: one that was given up as too slow may be answered while the next one is asked for."""
+"""A job's id and its attempt's token: an attempt given up as too slow may be answered while the next one is waited
+for."""
 
 Start = Callable[[socket.socket], int]
-"""Start the other process, at the other end of the socket that is given; its process id. Raises OSError."""
+"""Starts the other process, which gets this end of the socket; returns its process id. Raises OSError."""
 
 
 class Courier:
-    """One process for all jobs of this server, started when the first one needs it, and again if it has died.
+    """One process for all jobs of this server, started when a job first needs it, and again if it has died.
 
-    ``pid`` is its process id, once it was started; ``hear`` is told of refusals for the rate that it waits out.
+    ``pid``: its process id, once it was started. ``hear`` is called for each 429 that it waits out.
     """
 
     def __init__(self, answers: Answers, start: Start, hear: HearRefusal | None = None) -> None:
@@ -58,14 +60,14 @@ class Courier:
         self._writer: asyncio.StreamWriter | None = None
         self._listening: asyncio.Task[None] | None = None
         self._expected: dict[_Try, asyncio.Future[str]] = {}
-        # To whom each try of a job was given: another courier, in the place of one that has died, knows nothing of it.
+        # Which courier has each attempt: a new one, started in place of one that died, does not know it.
         self._given_to: dict[str, tuple[asyncio.StreamWriter, _Try]] = {}
         self._starting = asyncio.Lock()
 
     async def take(self, job_id: str, attempt_token: str) -> bool:
-        """Have the courier hold this job's lock, before the intent is on disk. False: there is no courier.
+        """Have the courier take this job's lock, before the intent is on disk. False if there is no courier.
 
-        If this server dies before it says ``submit`` or ``drop``, the answer will be that nothing was sent.
+        If this server dies before ``submit`` or ``drop``, the courier writes the answer that nothing was sent.
         """
         try:
             async with asyncio.timeout(_TAKE_LIMIT_S):
@@ -75,7 +77,7 @@ class Courier:
                 del self._given_to[job_id]
         except (OSError, TimeoutError) as exc:
             logger.warning("job %s: no courier (%s); its request is made in this process", job_id, exc or "too slow")
-            with contextlib.suppress(TimeoutError):  # one that was only too slow would hold the job's lock
+            with contextlib.suppress(TimeoutError):  # a courier that is only slow would keep the job's lock
                 async with asyncio.timeout(_DROP_LIMIT_S):
                     await self.drop(job_id)
         except asyncio.CancelledError:
@@ -85,11 +87,11 @@ class Courier:
         return False
 
     def is_asked(self, job_id: str) -> bool:
-        """Whether a word on this job is waited for."""
+        """Whether a reply of the courier on this job is awaited."""
         return any(job_id == asked for asked, _ in self._expected)
 
     async def drop(self, job_id: str) -> None:
-        """The request is not made after all. A courier that has died will not make it either."""
+        """Tell the courier that the request is not to be made. One that has died will not make it either."""
         if (given := self._given_to.pop(job_id, None)) is not None:
             with contextlib.suppress(OSError):
                 await self._say({"do": "drop"}, *given)
@@ -106,7 +108,7 @@ class Courier:
     ) -> Accepted | Finished:
         """Have the paid request made for a job that was taken, and read its answer. Raises ProviderError.
 
-        A caller that is cancelled leaves; the courier does not.
+        The courier goes on when the caller is cancelled.
         """
         order = {
             "do": "go",
@@ -130,7 +132,7 @@ class Courier:
         return answer
 
     async def aclose(self) -> None:
-        """Leave: the courier finishes what is under way and ends."""
+        """Disconnect: the courier finishes what is in progress and ends."""
         if self._listening is not None:
             self._listening.cancel()
         if self._writer is not None:
@@ -142,7 +144,7 @@ class Courier:
                 assert self._writer is not None, "it is listened to"
                 return self._writer
             ours, theirs = socket.socketpair()
-            # Closed here once the courier has it: else its death would never be seen as the end of the stream.
+            # Our copy is closed once the courier has its own: otherwise its death would not end the stream.
             with theirs:
                 try:
                     self.pid = await asyncio.to_thread(self._start, theirs)
@@ -154,7 +156,7 @@ class Courier:
             return self._writer
 
     async def _ask(self, message: dict[str, Any], wire: asyncio.StreamWriter, of: _Try) -> str:
-        """Say it and wait for the word on this try. Raises OSError if the courier dies."""
+        """Send a message and wait for the reply on this attempt. Raises OSError if the courier dies."""
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._expected[of] = future
         try:

@@ -1,13 +1,13 @@
 """The mark that a caller has been given the outcome of a job: from then on an identical request is a new one.
 
-It is written beside the answer, which does not wait for it. A call that arrives after the answer never joins the job:
-whoever opens a job waits for the marks of the same request first. Where the process dies before the mark is on the
-disk, an identical call gets the same result once more and pays nothing; the other way round, a mark that is written
-before its answer has left, it would pay for what nobody has seen.
+It is written while the answer goes out, which does not wait for it. A call that arrives after the answer still never
+joins the job: opening a job waits for the marks of the same request first. If the process dies before the mark is on
+the disk, an identical call gets the same result once more and pays nothing. The other order would be worse: with the
+mark written and the answer lost, the identical call would pay for a result that nobody has seen.
 
-Where other machines open jobs as well (``beside=False``) the answer waits for its mark, since they know nothing of one
-that is only about to be written. Of several processes on one SQLite file, one that is asked within the millisecond that
-the mark takes may join: that costs nothing.
+Where other machines open jobs as well (``beside=False``), the answer waits for its mark, since they cannot know of one
+that is about to be written. With several processes on one SQLite file, a call to another process within the millisecond
+that the mark takes may join the job, which costs nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class Delivery:
-    """``beside``: whether marks are written beside the answers."""
+    """``beside``: whether marks are written while the answers go out; otherwise before them."""
 
     def __init__(self, ledger: Ledger, clock: Clock, *, beside: bool) -> None:
         self._ledger = ledger
@@ -34,7 +34,7 @@ class Delivery:
         self._writing: dict[str, asyncio.Task[None]] = {}
 
     async def mark(self, job: Job) -> None:
-        """The outcome of this job is about to be told. Raises LedgerError where the answer waits for the mark."""
+        """Mark the job, whose outcome is about to be told. Raises LedgerError if the answer waits for the mark."""
         if not self._beside:
             await self._ledger.mark_delivered(job.id, self._clock.now())
         elif job.delivered_at is None:
@@ -46,12 +46,12 @@ class Delivery:
         """Return when no mark of this request is owed any more. Raises LedgerError if one cannot be written."""
         for job in [job for job in self._owed.values() if job.request_hash == request_hash]:
             await asyncio.wait({self._writing.get(job.id) or self._begin(job)})
-            # Otherwise the ledger would join a job whose outcome was told: an old result in answer to a new wish.
+            # Otherwise the ledger would join a job whose outcome was told: an old result for a new request.
             if job.id in self._owed:
                 raise LedgerError(f"the ledger cannot be told that job {job.id} was delivered", billed="no")
 
     async def aclose(self) -> None:
-        """Let marks be written that are under way."""
+        """Wait for the marks that are being written."""
         await asyncio.gather(*self._writing.values())
 
     def _begin(self, job: Job) -> asyncio.Task[None]:

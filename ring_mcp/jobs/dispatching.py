@@ -1,9 +1,8 @@
-"""PgQueuer as it is used here: it says which process is to carry which job on, and when one has died. Nothing else.
+"""PgQueuer, used only to say which process carries on which job, and when a process has died.
 
-Its retries, its statuses and what it logs decide nothing: a job's row does. Two things are made stricter than it has
-them. A process that was only paused must not touch a task that somebody else has by now, so every statement on a task
-names its owner. And a database that goes away must not end the dispatching, so a statement is tried again until it is
-back.
+Its retries, statuses and log tables decide nothing: a job's row does. Two things are stricter than in PgQueuer itself.
+A process that was only paused must not touch a task that another one has by now, so every statement on a task names
+its owner. And a lost database must not end the dispatching, so a statement is retried until the database is back.
 """
 
 from __future__ import annotations
@@ -30,7 +29,8 @@ from ring_mcp.ledger.task_tables import queries_over
 logger = logging.getLogger(__name__)
 
 Carry = Callable[[str, bool], Awaitable[float | None]]
-"""Carries a job on, by its id, and whether somebody waits for it. How long it then rests; None: it is over."""
+"""Carries a job on, given its id and whether a caller waits for it. Returns how long it then rests, in s; None: for
+ever."""
 
 REST_FOR_GOOD_S = 100 * 365 * 86400.0
 """The rest of a job that goes on only when somebody asks for it."""
@@ -65,7 +65,7 @@ class _Driver:
             try:
                 return await self._channel.fetch(query, *args)
             except LedgerError as exc:
-                # At the end nothing is waited for: whatever is not put back now, the lease gives back.
+                # At the end there are no retries: a task that is not put back now comes back when its lease ends.
                 if self.gives_up:
                     raise
                 if exc.message != told:
@@ -96,7 +96,7 @@ class _Driver:
 
 
 class _OwnTasks(Queries):
-    """PgQueuer's statements, on tasks that are still ours; ``lost`` is told the tasks of which that is not so."""
+    """PgQueuer's statements, restricted to tasks that are still ours; ``lost`` is called with those that are not."""
 
     me: str
     lost: Callable[[Collection[JobId]], None]
@@ -107,7 +107,7 @@ class _OwnTasks(Queries):
         return qualified.queue_table, qualified.queue_table_log, qualified.queue_status_type
 
     async def log_jobs(self, job_status: list[tuple[models.Job, JOB_STATUS, models.TracebackRecord | None]]) -> None:
-        """They have ended, or nobody has anything to do with them: the tasks go."""
+        """Delete tasks that are over, and log that."""
         table, log, status = self._names
         await self.driver.fetch(
             f"WITH over AS (SELECT unnest($1::bigint[]) AS id, unnest($2::{status}[]) AS status),"  # noqa: S608
@@ -123,7 +123,7 @@ class _OwnTasks(Queries):
     async def retry_job(
         self, job: models.Job, delay: timedelta, traceback_record: models.TracebackRecord | None
     ) -> None:
-        """Lay a task to rest; not one for which somebody has asked meanwhile."""
+        """Put a task back for later; for now, if somebody has asked for its job meanwhile."""
         table, _, _ = self._names
         await self.driver.fetch(
             f"UPDATE {table} SET status = 'queued', queue_manager_id = NULL, updated = now(),"  # noqa: S608
@@ -147,10 +147,10 @@ class _OwnTasks(Queries):
 
 
 class Dispatcher:
-    """Gives this process tasks of the entrypoints that it has registered, and keeps them its own meanwhile.
+    """Gives this process tasks of the entrypoints that it has registered, and renews their leases meanwhile.
 
-    ``me`` owns them; ``lease_s``: a process whose heart has not beaten for so long is dead; ``lost`` is told of jobs
-    that somebody else has been given.
+    ``me`` is the owner's id; a process without a heartbeat for ``lease_s`` counts as dead; ``lost`` is called with the
+    id of each job that another process has been given.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class Dispatcher:
         self._carry = carry
         self._lost = lost
         self._lease = timedelta(seconds=lease_s)
-        # Also without a word from the database: a task whose process has died tells nobody.
+        # Polled without a notification as well: nothing is sent when the process of a task dies.
         self._dequeue_timeout = timedelta(seconds=min(_DEQUEUE_AT_LEAST_EVERY_S, lease_s / 4))
         self._driver = _Driver(channel)
         queries = queries_over(self._driver)
@@ -173,7 +173,7 @@ class Dispatcher:
         channel.after_a_gap(self._look_now)
 
     def register(self, entrypoints: Collection[str]) -> None:
-        """Take tasks of these as well, from now on."""
+        """Take tasks of these entrypoints as well, from now on."""
         new = [each for each in entrypoints if each not in self._manager.entrypoint_registry]
         for entrypoint in new:
             self._manager.entrypoint(entrypoint, accepts_context=False)(self._work)
@@ -181,7 +181,7 @@ class Dispatcher:
             self._look_now()
 
     async def run(self) -> None:
-        """Dispatch until ``stop``; a trouble of PgQueuer's is told, and it is begun anew."""
+        """Dispatch until ``stop``. If PgQueuer fails, that is logged, and it is started again."""
         while not self._manager.shutdown.is_set():
             try:
                 await self._manager.run(
@@ -190,15 +190,14 @@ class Dispatcher:
                     heartbeat_timeout=self._lease,
                     log_aggregation_interval=_AGGREGATE_LOG_EVERY,
                 )
-            # PgQueuer's, its driver's, the database's: without a dispatcher every job would lie still.
+            # Any error of PgQueuer, its driver or the database: without a dispatcher every job would stand still.
             except Exception:
                 if not self._driver.gives_up:
                     logger.exception("tasks cannot be dispatched")
                     await asyncio.sleep(_LONGEST_RETRY_S)
 
     def stop(self) -> None:
-        """Take no more tasks; ``run`` ends when those here have been put back. A database that is away is not waited
-        for."""
+        """Take no more tasks; ``run`` ends when those here have been put back, or the database does not answer."""
         self._driver.gives_up = True
         self._manager.shutdown.set()
 
@@ -210,7 +209,7 @@ class Dispatcher:
         finally:
             del self._carried[task.id]
         if rest_s is not None:
-            # PgQueuer has no other way to lay a task to rest; what this writes is ``_OwnTasks.retry_job``.
+            # PgQueuer has no other way to put a task back for later; ``_OwnTasks.retry_job`` writes it.
             raise RetryRequested(timedelta(seconds=rest_s), "it rests")
 
     def _tell_of_lost(self, tasks: Collection[JobId]) -> None:
@@ -219,7 +218,7 @@ class Dispatcher:
                 self._lost(job_id)
 
     def _look_now(self) -> None:
-        """As if the table had changed: what waits is looked for at once."""
+        """Look for waiting tasks at once, as if the table had changed."""
         event: dict[str, Any] = {"operation": "insert", "table": "", "sent_at": datetime.now(UTC)}
         said = models.TableChangedEvent(channel=Channel(self._channel_name), type="table_changed_event", **event)
         self._driver.hear(self._channel_name, said.model_dump_json())

@@ -1,4 +1,4 @@
-"""Every way in which a job ends, and on whose word. ``outcomes.end_job`` takes one of these: there is no other end."""
+"""Every way in which a job ends, and on whose word. ``outcomes.end_job`` takes one of these; there is no other way."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Word = Literal["the storage's", "the provider's", "ours, before anything was sen
 
 
 class Ending(Enum):
-    """``state``: where the job stands then. ``word``: who said so. ``when``: what was said, in words for the pages."""
+    """``state``: the job's final state. ``word``: who decided it. ``when``: the reason, as ``docs/money.md`` has it."""
 
     STORED = (JobState.DONE, "the storage's", "it has every output, or the caller wanted no copy")
     OUTPUTS_LOST = (

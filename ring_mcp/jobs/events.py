@@ -1,6 +1,6 @@
-"""What happens to a job (opened, submitted, accepted, stored, settled), told once: a line in the log, metrics, spans.
+"""Events of a job (opened, submitted, accepted, stored, settled), each reported once: log line, metrics, spans.
 
-The line is for people; its facts are beside it for programs (``extra``). No prompt, address or key is in any of them.
+The line is for people; its facts go along in ``extra`` for programs. None of them has a prompt, an address or a key.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ _LEVELS = {
     JobState.EXPIRED: logging.WARNING,
     JobState.UNKNOWN: logging.ERROR,
 }
-"""Of an end: what somebody may want to look at is a warning, what somebody has to look at is an error."""
-
+"""The log level of an ending: a warning where an operator may want to look, an error where one has to."""
 
 _SENT = (JobState.SUBMITTING, JobState.UNKNOWN)
 
@@ -37,7 +36,7 @@ def log_opened(job: Job, *, joined: bool) -> None:
 
 
 def log_change(before: Job, after: Job) -> None:
-    """What is new in ``after``, which has just been written."""
+    """Report what is new in ``after``, which has just been written."""
     if before.state is not after.state and after.state is JobState.SUBMITTING:
         _log(logging.INFO, after, "submitted", f"may cost {usd(after.reserved_usd)}", usd=after.reserved_usd)
     elif before.state in _SENT and after.state in (JobState.RENDERING, JobState.STORING):
@@ -104,14 +103,14 @@ def note_outcome(span: telemetry.Span, job: Job) -> None:
 
 
 def count_carried(job: Job, answer: object) -> None:
-    """A request that the courier made: what it was answered is all that is known of it here."""
+    """Count a request that the courier made; only its answer is known here."""
     status = str(answer.http_status or "none") if isinstance(answer, ProviderError) else "200"
     telemetry.count(metrics.PROVIDER_REQUESTS, job.plan.provider, "paid", status)
 
 
 def _measure_end(job: Job) -> None:
     seconds = (job.updated_at - job.created_at).total_seconds()
-    # Not below 0: the clock may have been set back between the two, and no measure may end a job's last write.
+    # Not below 0: the clock may have been set back in between, and a metric must not fail a job's last write.
     telemetry.count(metrics.JOB_DURATION, job.state.value, *_labels(job), amount=max(0.0, seconds))
     if job.settled_usd is not None:
         telemetry.count(metrics.USD_SETTLED, *_labels(job), amount=float(job.settled_usd))
@@ -126,7 +125,7 @@ def _labels(job: Job) -> tuple[str, str, str, str]:
 def _log(level: int, job: Job, event: str, words: str, **facts: Any) -> None:
     world = metrics.world(sandbox=job.sandbox)
     telemetry.count(metrics.JOB_EVENTS, event, job.kind, job.plan.provider, world)
-    # After the count: what is measured does not depend on what somebody wants to read.
+    # After the count: metrics do not depend on the log level.
     if not logger.isEnabledFor(level):
         return
     seconds = round((job.updated_at - job.created_at).total_seconds(), 3)

@@ -1,4 +1,4 @@
-"""Files that a caller gives along: measured, judged, written and encoded. What is wrong is told before any spend."""
+"""Input files of a request: measured, checked, written and encoded. What is wrong is refused before any spend."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ _KEEP_INPUTS_S = 24 * 3600.0
 
 
 def refuse_kept(plan: Plan) -> None:
-    """The name of a kept picture is ours: from a caller it would reach into what another one has given."""
+    """Refuse names of kept pictures: they are ours, and from a caller they would reach another caller's input.
+
+    Raises InvalidRequest.
+    """
     given = {f"referenceImages[{number}]": reference for number, reference in enumerate(plan.reference_images)}
     if isinstance(plan, VideoPlan):
         given |= {"imageUrl": plan.image_url or "", "lastFrameUrl": plan.last_frame_url or ""}
@@ -41,6 +44,7 @@ def refuse_kept(plan: Plan) -> None:
 
 
 def check_length(plan: VideoPlan, model: VideoModel, duration_s: Decimal) -> None:
+    """Raises InvalidRequest for a source clip that is too long, or too short, to be edited or extended."""
     has = f"sourceVideoUrl: the clip has {duration_s:.1f} s and the provider"
     # Frames have a length of their own: a clip of 15 s may measure a few hundredths more.
     measured_s, most_s = round(duration_s, 1), model.max_edit_input_s
@@ -56,25 +60,25 @@ def check_length(plan: VideoPlan, model: VideoModel, duration_s: Decimal) -> Non
 
 
 def check_sum(sizes_bytes: Iterable[int], plan: Plan, model: Model) -> None:
-    """Raises InvalidRequest for media that are too large together for the one request that carries them."""
+    """Raises InvalidRequest for inputs that together are too large for the one request that carries them."""
     total_bytes, most_bytes = sum(sizes_bytes), model.max_inputs_bytes
     if most_bytes is not None and total_bytes > most_bytes:
         raise InvalidRequest(
-            f"what is given along has {total_bytes:,} bytes in all; {plan.model} takes {most_bytes:,} in one request"
+            f"the given media have {total_bytes:,} bytes in all; {plan.model} takes {most_bytes:,} in one request"
         )
 
 
 def write_inline(uri: str, path: Path, field: str, max_bytes: int) -> str:
-    """Write what is inside a data URI to ``path``; the answer is its SHA-256."""
+    """Write the content of a data URI to ``path``; returns its SHA-256. Raises InvalidRequest or StorageError."""
     head, _, payload = uri.partition(",")
     if not "".join(head.split()).lower().endswith(";base64"):
         raise InvalidRequest(f"{field}: a data URI has the form data:image/png;base64,<data>")
     payload = _plain_base64(payload)
-    # Before it is decoded, so that what is far too large is never in memory twice; two bytes may be padding.
+    # Before decoding, so that what is far too large is not in memory twice; two bytes may be padding.
     if len(payload) * 3 // 4 > max_bytes + 2:
         raise InvalidRequest(f"{field} has about {len(payload) * 3 // 4:,} bytes; {max_bytes:,} are allowed")
     try:
-        # Without ``validate`` what is no base64 is dropped, and another file is sent than was given.
+        # Without ``validate``, other characters are dropped, and the file sent is not the file given.
         content = base64.b64decode(payload, validate=True)
     except ValueError as exc:
         raise InvalidRequest(f"{field}: the data URI is not base64") from exc
@@ -86,8 +90,8 @@ def write_inline(uri: str, path: Path, field: str, max_bytes: int) -> str:
 
 
 def _plain_base64(payload: str) -> str:
-    """Base64 without what it goes through on its way: broken lines, escaped or lost plus signs, the alphabet of
-    addresses, missing padding."""
+    """Base64 with the damage of transport undone: line breaks, percent-encoding, plus signs turned to blanks, the
+    URL-safe alphabet, missing padding."""
     if "%" in payload:
         payload = unquote(payload)
     payload = payload.strip()
@@ -97,11 +101,11 @@ def _plain_base64(payload: str) -> str:
 
 
 def _has_lost_plus_signs(payload: str) -> bool:
-    """Whether the blanks inside were plus signs (a form does that to them) and not the breaks of lines."""
+    """Whether the blanks inside were plus signs (form encoding does that) and not line breaks."""
     if " " not in payload or any(char in payload for char in "\r\n\t"):
         return False
     broken, lost = (_can_be_base64(payload.replace(" ", between)) for between in ("", "+"))
-    # Broken lines have one width, all but the last; what a form has taken plus signs from has any.
+    # Wrapped lines have one width, all but the last; plus signs stand anywhere.
     widths = {len(word) for word in payload.split(" ")[:-1]}
     return lost and (not broken or len(widths) > 1)
 
@@ -112,7 +116,7 @@ def _can_be_base64(text: str) -> bool:
 
 
 def remove_old_inputs(spool: Path) -> None:
-    """Forget given media that no request can need any more: a job that was planned so long ago is never started."""
+    """Delete inputs that no request can need any more: a job planned a day ago is never started. Blocking."""
     oldest = time.time() - _KEEP_INPUTS_S
     for path in spool.glob("input-*"):
         with contextlib.suppress(OSError):
@@ -121,7 +125,7 @@ def remove_old_inputs(spool: Path) -> None:
 
 
 def new_file(spool: Path) -> Path:
-    """A name of its own in the spool folder, which is made. Raises StorageError."""
+    """A new, unique path in the spool folder, which is created. Raises StorageError."""
     try:
         spool.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as exc:
@@ -131,7 +135,7 @@ def new_file(spool: Path) -> Path:
 
 @contextlib.contextmanager
 def spool_file(spool: Path) -> Iterator[Path]:
-    """A file in the spool folder, for as long as the ``with`` lasts. Raises StorageError."""
+    """A path in the spool folder whose file is deleted after the ``with``. Raises StorageError."""
     path = new_file(spool)
     try:
         yield path
@@ -149,8 +153,8 @@ def not_writable(spool: Path, exc: OSError) -> StorageError:
 
 
 def data_uri(natives: Natives, path: Path, field: str, kind: MediaKind, max_bytes: int) -> str:
-    """A file as a provider reads it in place of an address. Blocking. Raises InvalidRequest if it is not there."""
-    # Looked at anew: the file may have been replaced since it was checked, before the spend.
+    """The file as a data URI. Blocking. Raises InvalidRequest if it is gone or no such media."""
+    # Identified anew: the file may have been replaced since it was checked, before the spend.
     media = _identify(natives, path, field, kind, max_bytes)
     try:
         with open_file(path) as file:
@@ -161,7 +165,7 @@ def data_uri(natives: Natives, path: Path, field: str, kind: MediaKind, max_byte
 
 
 def explain_fetch_error(exc: ProviderError) -> str:
-    """What happened, without a word of a provider: the address is the caller's."""
+    """Why an address could not be fetched, without naming a provider: the address is the caller's."""
     if exc.http_status is not None:
         return f"its address answers HTTP {exc.http_status}"
     return exc.message if isinstance(exc, ProviderBadReply | LocalPolicy) else "its address cannot be reached"
@@ -169,7 +173,7 @@ def explain_fetch_error(exc: ProviderError) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What was seen of what is given: how long the source clip lasts and its hash, the size of the first picture."""
+    """What was measured of the inputs: length and hash of the source clip, width and height of the first picture."""
 
     source_s: Decimal | None = None
     source_sha256: str | None = None
@@ -182,8 +186,8 @@ def size_px(media: MediaFile) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Takes:
-    """What a model takes: the types of pictures, the codecs of MP4 files with a word of doubt if there is any, and how
-    large each may be."""
+    """What a model takes: types of pictures, codecs of MP4 files (``unsure_codecs``: a note if nobody has confirmed
+    them), and how large each may be."""
 
     model: str
     sizes: InputBytes
@@ -215,7 +219,7 @@ _NAMES = {
 
 
 def picture(natives: Natives, path: Path, field: str, takes: Takes) -> MediaFile:
-    """The picture that a model will be given. Blocking. Raises InvalidRequest for what it does not take."""
+    """Identify a picture for a model. Blocking. Raises InvalidRequest for what the model does not take."""
     media = _identify(natives, path, field, "image", takes.sizes.image, takes.pictures)
     if media.content_type not in takes.image_types:
         raise InvalidRequest(
@@ -225,7 +229,7 @@ def picture(natives: Natives, path: Path, field: str, takes: Takes) -> MediaFile
 
 
 def clip(natives: Natives, path: Path, field: str, takes: Takes) -> MediaFile:
-    """The clip that a model will be given, with its length where that is known. Blocking. Raises InvalidRequest."""
+    """Identify a clip for a model, with its length if that is known. Blocking. Raises InvalidRequest."""
     media = _identify(natives, path, field, "video", takes.sizes.video, takes.clips)
     if media.content_type != "video/mp4":
         raise InvalidRequest(f"{field} is a {_NAMES.get(media.content_type, media.content_type)} file; {takes.clips}")
@@ -251,7 +255,7 @@ def _identify(natives: Natives, path: Path, field: str, kind: MediaKind, max_byt
         raise InvalidRequest(f"{field} cannot be used: it is {exc.found}{takes}") from exc
     except NoDecoder as exc:
         raise StorageError(
-            f"{field} was not looked at: {exc}; nothing was spent", billed="no", next_action=_NO_DECODER
+            f"{field} could not be checked: {exc}; nothing was spent", billed="no", next_action=_NO_DECODER
         ) from exc
     except Undecodable as exc:
         raise InvalidRequest(f"{field} cannot be used: {exc}{takes}") from exc

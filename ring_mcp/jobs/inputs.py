@@ -1,9 +1,9 @@
-"""Media that a caller gives along: checked before anything is spent, and turned into what a provider can read.
+"""Input media of a request: checked before anything is spent, and turned into what a provider can read.
 
 A provider fetches public addresses itself, signed ones of our own storage included. Files of our own storage that it
 cannot reach, and files in folders that the operator allows, go out as data URIs. Addresses on private networks are
 refused, so that nobody reads the operator's network through us. Pictures may also come as data URIs, which are kept in
-the spool and not in the ledger, or as ids of files that lie with the provider.
+the spool and not in the ledger, or as ids of files that are stored at the provider.
 """
 
 from __future__ import annotations
@@ -51,8 +51,7 @@ from ring_mcp.providers.vendors import ProviderName, is_anybodys_file_id, is_fil
 from ring_mcp.storage.base import Storage
 
 FETCH_LIMIT_S = 60.0
-"""How long a call waits for what lies at an address that it was given."""
-
+"""How long a call waits for a given address to be fetched."""
 
 R = TypeVar("R", ImageRequest, VideoRequest)
 Fetch = Callable[[str, Path, int], Awaitable[Downloaded]]
@@ -60,10 +59,10 @@ CheckAddress = Callable[[str], Awaitable[None]]
 
 
 class MediaInputs:
-    """``sizes``: what each provider takes of one picture or clip.
+    """``sizes``: how large one picture or clip may be, by provider.
 
     ``fetch(url, path, max_bytes)`` and ``check_address(url)`` are guarded against private networks; ``decoder`` is
-    the one for strangers' files."""
+    the one for files of strangers."""
 
     def __init__(
         self,
@@ -78,8 +77,8 @@ class MediaInputs:
         fetch_limit_s: float = FETCH_LIMIT_S,
         callers_are_here: bool = True,
     ) -> None:
-        """``callers_are_here``: whoever calls can read this machine's files anyway. Others have the addresses of their
-        own results, which are signed, and no path in the storage is theirs."""
+        """``callers_are_here``: callers can read this machine's files anyway. Remote callers have signed addresses of
+        their own results; paths in the storage are refused from them."""
         self._storage = storage
         self._fetch = fetch
         self._check_address = check_address
@@ -91,7 +90,7 @@ class MediaInputs:
         self._callers_are_here = callers_are_here
 
     async def check(self, plan: Plan, model: Model) -> Measured:
-        """Look at everything that the plan gives its model. Raises InvalidRequest, with the field, before any spend."""
+        """Check all inputs of the plan against its model. Raises InvalidRequest, naming the field, or StorageError."""
         refuse_kept(plan)
         takes = Takes.of(plan.model, model, self._sizes[plan.provider])
         given = {f"referenceImages[{number}]": each for number, each in enumerate(plan.reference_images)}
@@ -103,7 +102,7 @@ class MediaInputs:
             if not is_anybodys_file_id(reference):
                 seen[field] = await self._look_at_picture(reference, field, takes)
                 check_sum([media.size_bytes for media in seen.values()], plan, model)
-            elif not is_file_id(plan.provider, reference):  # of its own files only the provider can tell
+            elif not is_file_id(plan.provider, reference):  # what is in a file of its own, only the provider knows
                 raise InvalidRequest(f"{field} is a file id, and {plan.model} takes none: give the picture's address")
         if isinstance(plan, VideoPlan) and plan.generation_kind != "generate" and plan.source_video_url is not None:
             assert isinstance(model, VideoModel), "a clip is made by a model of clips"
@@ -112,7 +111,7 @@ class MediaInputs:
         return Measured(shape_px=size_px(first) if first else None)
 
     async def keep(self, plan: Plan) -> Plan:
-        """The plan with pictures that came inline as files in the spool: a row of the ledger is no place for them."""
+        """The plan with its inline pictures moved to files in the spool: they are too large for a row of the ledger."""
         changes: dict[str, object] = {}
         most = self._sizes[plan.provider].image
         if plan.reference_images:
@@ -123,13 +122,13 @@ class MediaInputs:
         return plan.model_copy(update=changes)
 
     def unsign(self, request: R) -> R:
-        """The request as it may be kept: each address in its one spelling, and unsigned if it is one of our own, which
-        is signed anew when it is to be read. Raises InvalidRequest for what is no address."""
+        """The request as it may be stored: each address in its one spelling, and our own without their signatures,
+        which are made anew when the address is read. Raises InvalidRequest for text that is no address."""
         strip = self._storage.strip_signature
         return with_addresses(request, lambda field, text: strip(normalize_address(field, text)))
 
     def refuse_foreign_paths(self, request: ImageRequest | VideoRequest) -> None:
-        """Raises InvalidRequest for a path in our own storage from somebody who is not here."""
+        """Raises InvalidRequest for a path in our own storage from a remote caller."""
         if self._callers_are_here:
             return
         for field, text in addresses(request):
@@ -139,9 +138,10 @@ class MediaInputs:
                 raise InvalidRequest(f"{field} {say_outside(address)}")
 
     async def for_provider(self, plan: Plan, *, as_bytes: bool = False) -> Inputs:
-        """Everything that the plan takes in, as the provider can read it: a first frame once it has been made.
+        """All inputs of the plan as the provider can read them, the first frame that was made for it included.
 
-        ``as_bytes``: it reads no addresses: what lies at one is fetched for it. Raises InvalidRequest for what is gone.
+        ``as_bytes``: the provider reads no addresses, so their content is fetched. Raises InvalidRequest if an input
+        is gone.
         """
         references = tuple(
             [
@@ -165,14 +165,14 @@ class MediaInputs:
         )
 
     async def _still_url(self, plan: VideoPlan) -> str | None:
-        """Where the still lies now: another process, with another address, may have stored it."""
+        """The still's address now: another process, with another address, may have stored it."""
         still = plan.made_frame
         if still is None:
             return None
         return self._storage.strip_signature((await self._storage.address(still.url, still.key)).url)
 
     async def fetch_stored(self, url: str, path: Path, max_bytes: int) -> Path:
-        """The file behind an address of ours or a caller's: one that lies here, or ``path``, fetched to there.
+        """The file behind an address of ours or a caller's: the local file itself, or ``path``, fetched to there.
 
         Raises InvalidRequest or OSError.
         """
@@ -211,7 +211,8 @@ class MediaInputs:
 
     @contextlib.asynccontextmanager
     async def _open_fetched(self, url: str, field: str, max_bytes: int) -> AsyncIterator[Path]:
-        """A given file on this machine, for as long as the ``with`` lasts."""
+        """An input as a file on this machine, for as long as the ``with`` lasts. Raises InvalidRequest or
+        StorageError."""
         async with self._at_hand(url, field, max_bytes) as file:
             if file is not None:
                 yield file
@@ -249,7 +250,7 @@ class MediaInputs:
             return await self._decoder.run(data_uri, file, field, kind, max_bytes)
 
     async def _public_address(self, url: str, field: str) -> str | None:
-        """Where the provider can read it, signed if it is ours; None for a network that it cannot reach."""
+        """An address that the provider can read, signed if it is ours; None if it is on a network it cannot reach."""
         try:
             address = await self._storage.address(url)
             await self._check_address(address.url)
@@ -261,7 +262,7 @@ class MediaInputs:
 
     @contextlib.asynccontextmanager
     async def _at_hand(self, url: str, field: str, max_bytes: int) -> AsyncIterator[Path | None]:
-        """The file that ``url`` means, if it is here or in our own storage; None: whoever wants it fetches it."""
+        """The file that ``url`` means, if it is on this machine or in our own storage; else None."""
         local = self._local(url, field)
         if local is not None:
             yield local
@@ -288,7 +289,7 @@ class MediaInputs:
             real = path.resolve()
             is_file = parts.scheme in ("", "file") and path.is_absolute()
             own = self._storage.local_path(path.as_uri()) if is_file else None
-        except (OSError, RuntimeError, ValueError):  # a ring of links, nobody's home, a NUL
+        except (OSError, RuntimeError, ValueError):  # a loop of links, ``~`` of an unknown user, a NUL
             is_file = False
         if not is_file:
             raise InvalidRequest(f"{field} must be an http(s) address, or a file in a folder of RING_INPUT_DIRS")

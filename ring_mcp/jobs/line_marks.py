@@ -1,6 +1,6 @@
-"""Which jobs wait in line here, said in the ledger now and then; who takes one over knows that it was not forgotten.
+"""Which jobs wait in line in this process, marked in the ledger now and then for whoever takes them over.
 
-Without that, a restart in front of a long line would end what has waited in it for more than ten minutes.
+Without the marks, a restart would end every job that has waited in a long line for more than ten minutes, as too old.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ring_mcp.errors import LedgerError
 from ring_mcp.ledger.base import Ledger
 
 MARK_EVERY_S = 120.0
-"""Small beside the age at which a plan is not started any more: what is left of that is for a process that is away."""
+"""Much less than the age at which a plan is no longer started: the rest of it is the time that a restart may take."""
 
 
 class LineMarks:
@@ -33,14 +33,13 @@ class LineMarks:
         self._new.discard(job_id)
 
     async def write(self) -> None:
-        """To be called often; what waits is marked every two minutes, and what is new in line at once: a process that
-        dies young has done its part, too."""
+        """Mark all that waits every two minutes, and what is new in line at once. To be called every few seconds."""
         now_s = self._clock.monotonic()
         if now_s >= self._mark_at_s:
             self._new |= self._waiting
             self._mark_at_s = now_s + MARK_EVERY_S
         if not self._new:
             return
-        with contextlib.suppress(LedgerError):  # the next time they are told as well
+        with contextlib.suppress(LedgerError):  # they stay in ``_new`` for the next call
             await self._ledger.mark_in_line(told := sorted(self._new))
             self._new.difference_update(told)

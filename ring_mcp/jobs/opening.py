@@ -1,4 +1,4 @@
-"""The beginning of every paid attempt: room on the disk, one row in the ledger, and somebody to carry it on."""
+"""The beginning of every paid attempt: space on the disk, a row in the ledger, and a driver in the queue."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TOOL: Mapping[MediaKind, str] = {"image": "ring-image-create", "video": "ring-vi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prospect:
-    """What ``open`` would do. ``subject``: the request's hash; ``stands``: it would join a job, and pay nothing."""
+    """What ``open`` would do. ``subject``: the request's hash; ``stands``: it would join a job and pay nothing."""
 
     subject: str
     needed_usd: Decimal
@@ -45,8 +45,8 @@ class Prospect:
 
 
 class Opening:
-    """``spool`` is where results will pass through; ``accounts`` mark every row; ``delivery`` knows what nobody
-    joins any more; ``sharing`` lays what is given along where whoever drives the job finds it."""
+    """``spool``: the folder through which results will pass; ``accounts``: whose a new row is; ``delivery``: which jobs
+    are delivered and not joined any more; ``sharing``: puts inputs where the job's driver finds them."""
 
     def __init__(
         self,
@@ -72,8 +72,8 @@ class Opening:
         self._sharing = sharing
 
     def check_provider(self, kind: MediaKind, name: str, argument: str = "provider") -> None:
-        """Raises InvalidRequest if nobody makes this here, ProviderAuthError if there is no key: it names the provider
-        whose key there is, to be given as ``argument``."""
+        """Raises InvalidRequest if the provider does not make this kind, ProviderAuthError if it has no key; that error
+        names another provider that has one, to be given as ``argument``."""
         provider = self._providers.get((kind, name))
         if provider is None:
             known = ", ".join(known for k, known in self._providers if k == kind)
@@ -82,7 +82,7 @@ class Opening:
             provider.check_ready()
         except ProviderAuthError as exc:
             if (other := self._find_ready(kind)) is not None:
-                # Said and not done: another provider has another price.
+                # Suggested and not done: another provider has another price.
                 exc.next_action = f"Call again with {argument} {other}, whose key is here, or set that key and restart."
             raise
 
@@ -116,29 +116,29 @@ class Opening:
         max_usd: Decimal | None = None,
         terms: Terms | None = None,
     ) -> Opened:
-        """The job that stands for this plan, being driven by somebody; a still that it begins with beside it.
+        """Open a job for this plan, or join the one that stands, and have it driven; so with the still of a clip.
 
-        ``max_usd`` is checked with the caps; a job that stands already costs nothing more. ``terms``: what has to be
-        agreed to, where that is asked for.
+        ``max_usd`` is checked with the caps; joining a job costs nothing more. ``terms``: what has to be confirmed,
+        if spending is asked for.
         Raises CapExceeded, ConfirmationNeeded, InvalidRequest, ProviderAuthError, LedgerError or StorageError; then
-        nothing was started, unless a LedgerError names the job: that one stood already.
+        nothing was started, unless a LedgerError names a job: that one stood already.
         """
         still_plan = plan.first_frame if isinstance(plan, VideoPlan) else None
-        # Both before anything is opened: otherwise a still would be paid for whose clip nobody here can make.
+        # Both before anything is opened: otherwise a still would be paid for although its clip cannot be made.
         for needed in (plan, still_plan) if still_plan else (plan,):
             self.check_provider(needed.kind, needed.provider)
         await asyncio.to_thread(check_disk, self._spool)
         job = self._new_job(plan, actor_id, idempotency_key)
         still = self._new_still(job, still_plan) if still_plan else None
-        # Before there is a row: from then on any machine may begin with it.
+        # Before there is a row: from then on any machine may start the job.
         await self._sharing.lay_down_inputs(job)
-        # All or nothing, also for a caller that is cancelled now: a row that nobody drives would hold its reservation.
+        # All or nothing, even if the caller is cancelled now: a row without a driver would keep its reservation.
         return await complete(self._open_or_forget(job, replace(self._caps, max_usd=max_usd), still, terms))
 
     async def _open_or_forget(self, job: Job, caps: Caps, still: Job | None, terms: Terms | None) -> Opened:
         try:
             opened = await self._open(job, caps, still, terms)
-        except LedgerError:  # it may have been opened all the same: what nobody needs is swept up
+        except LedgerError:  # it may have been opened all the same; shared files without a job are swept up later
             raise
         except RingError:
             self._sharing.forget(job)
@@ -164,7 +164,7 @@ class Opening:
             # Before its clip, which does nothing but wait for it.
             self._queue.enqueue(opened.still)
         elif opened.still is not None:
-            with contextlib.suppress(LedgerError):  # the clip is open and waits; whoever asks for it asks for its still
+            with contextlib.suppress(LedgerError):  # the clip is open; asking for it later asks for its still as well
                 await self._queue.adopt(opened.still)
         self._queue.enqueue(opened.job)
         return opened
@@ -196,10 +196,10 @@ class Opening:
         )
 
     def _new_still(self, job: Job, plan: Plan) -> Job:
-        """The still that a clip begins with: a job of its own.
+        """The job of the still that a clip begins with.
 
-        Its key is that of its clip; its hash is of what is asked for alone, so that a still whose clip never came is
-        found by the next call that asks for it, whatever else that one asks.
+        Its idempotency key is made from its clip's. Its hash covers only how the still looks, so that a still whose
+        clip never came is found by the next call that wants the same still, whatever else that call asks.
         """
         paid_for = job.id if job.idempotency_key is None else job.request_hash
         still = self._new_job(plan, job.actor_id, f"first-frame:{paid_for}", parent_job_id=job.id)
@@ -222,15 +222,15 @@ _MADE = (
 
 
 def request_hash(tool: str, plan: Plan, idempotency_key: str | None) -> str:
-    """What makes two requests the same: tool, effective arguments and key. Tagged, so that the form can change."""
-    # Without what is ours and changes by itself, such as prices: an agent's retry has to stay the same request.
+    """A hash of what makes two requests the same: tool, effective arguments and key. Its version is its prefix."""
+    # Without what we add and what changes by itself, such as prices: an agent's retry has to be the same request.
     facts = plan.model_dump(mode="json", exclude={"prices", "warnings", "storage_prefix", "estimated_usd", *_MADE})
     text = json.dumps([tool, facts, idempotency_key], sort_keys=True, ensure_ascii=False)
     return "v1:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def check_disk(spool: Path, needed_bytes: int = NEEDED_DISK_BYTES) -> None:
-    """A result needs a place before it is paid for. Raises StorageError."""
+    """Raises StorageError if the spool cannot be written or has less than ``needed_bytes`` left. Blocking."""
     try:
         spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         free_bytes = shutil.disk_usage(spool).free

@@ -1,4 +1,4 @@
-"""How a job ends, and what a step answers: the one place where a cost is settled and an ending is written down."""
+"""How a job ends, and what a step returns: the one place where a cost is settled and an ending is made."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SUBMIT_MARGIN_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Nothing to do for ``delay_s`` seconds. ``failed``: the step met an obstacle and will be tried again.
+    """Nothing to do for ``delay_s`` seconds. ``failed``: the step failed and will be retried.
 
-    ``until``: a job whose next change ends the pause.
+    ``until``: the id of a job whose next change ends the pause early.
     """
 
     delay_s: float
@@ -34,9 +34,9 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Park:
-    """The job is let go. ``failure`` says why, and how to go on.
+    """The job is left without a driver. ``failure`` says why, and how to go on.
 
-    It is looked at again after ``look_again_s`` seconds, by whoever has it then; None: only when somebody asks for it.
+    It is taken up again after ``look_again_s`` seconds, by any process that may; None: only when a caller asks for it.
     """
 
     failure: Failure
@@ -45,10 +45,10 @@ class Park:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How long to try, and how often to look. Seconds.
+    """How long to wait for a provider, and how often to poll it. Seconds.
 
-    ``first_pause_s``: between the first looks at a job; they come more seldom the older it is, up to the interval.
-    None: the interval from the beginning.
+    ``first_pause_s``: the pause between the first polls of a job, which grows with its age up to the interval. None:
+    the interval from the beginning.
     """
 
     submit_timeout_s: float
@@ -74,7 +74,7 @@ def slow_look_s(age_s: float) -> float:
 
 
 def note_trouble(job: Job, exc: RingError, now: datetime) -> Failure:
-    """What the job's step has met. The same trouble as before keeps its beginning, and is counted."""
+    """The failure that a step of the job met. If it is the one of before, it keeps its start and is counted."""
     failure, before = failure_of(exc, job.id, sandbox=job.sandbox), job.failure
     if before is not None and before.code == failure.code:
         return failure.model_copy(update={"since": before.since or now, "seen": before.seen + 1})
@@ -82,7 +82,7 @@ def note_trouble(job: Job, exc: RingError, now: datetime) -> Failure:
 
 
 def failure_of(exc: RingError, job_id: str, *, sandbox: bool = False) -> Failure:
-    """What the row of ``job_id`` says of it: its advice with the id in the command that is to be typed."""
+    """The error as the row of ``job_id`` keeps it, with the id in the command of its advice."""
     advice = exc.next_action.replace(" JOB ", f" {name_typed(job_id, sandbox=sandbox)} ")
     return Failure(code=exc.code, message=exc.message, billed=exc.billed, retryable=exc.retryable, next_action=advice)
 
@@ -94,9 +94,9 @@ def name_typed(job_id: str, *, sandbox: bool) -> str:
 
 @contextlib.contextmanager
 def name_open_job(job_id: str, *, stands: bool = True) -> Iterator[None]:
-    """Around what is asked of the ledger about a job that stands: a LedgerError from here on does not mean that nothing
-    was started, since others may carry the job on and pay for it. ``stands``: whether it is known that there is one."""
-    said = f"Job {job_id} stands, and goes on." if stands else f"If there is a job {job_id}, it goes on."
+    """Name an existing job in a LedgerError raised inside: it does not mean that nothing was started, since others may
+    carry the job on and pay for it. ``stands``: whether it is known that there is such a job."""
+    said = f"Job {job_id} exists and goes on." if stands else f"If there is a job {job_id}, it goes on."
     try:
         yield
     except LedgerError as exc:
@@ -106,8 +106,8 @@ def name_open_job(job_id: str, *, stands: bool = True) -> Iterator[None]:
 
 
 def settle_cost(job: Job, billed: Billed, billed_usd: Decimal | None) -> Decimal:
-    """What counts against the caps from now on: the provider's own figure, else the list price that was reserved;
-    nothing only when it is certain that nothing was billed."""
+    """What counts against the caps from now on: the provider's own figure, else the list price that was reserved; 0
+    only if it is certain that nothing was billed."""
     if billed_usd is not None:
         return billed_usd
     return Decimal(0) if billed == "no" else job.reserved_usd
@@ -124,11 +124,11 @@ def end_job(
 ) -> Job:
     """The job in a terminal state, its cost settled. ``failure`` says why it ended badly; None: it did not.
 
-    ``billed`` speaks of this job alone where its failure speaks of a whole call. Raises JobMoved if the state machine
+    ``billed`` is about this job alone, where its failure is about a whole call. Raises JobMoved if the state machine
     has no such arrow.
     """
     word: Billed = billed or (failure.billed if failure is not None else "yes")
-    # What the provider said when it was done stands, also where what comes after it fails.
+    # A figure that the provider gave earlier stands, even if a later step fails.
     billed_usd = job.billed_usd if billed_usd is None else billed_usd
     return job.to(
         ending.state,
@@ -141,7 +141,7 @@ def end_job(
 
 
 def end_badly(job: Job, ending: Ending, exc: RingError, now: datetime) -> Job:
-    """The job, ended by what ``exc`` says."""
+    """The job, ended with ``exc`` as its failure."""
     failure = failure_of(exc, job.id, sandbox=job.sandbox)
     return end_job(job, ending, now, failure=failure, billed_usd=getattr(exc, "billed_usd", None))
 
@@ -160,13 +160,13 @@ def resolve_by_hand(job: Job, *, paid: bool, now: datetime) -> Job:
         hint = "it is still under way" if job.state in DRIVEN else "it is settled already"
         raise InvalidRequest(f"job {job.id} is {job.state}: {hint}")
     message = f"outcome unknown; resolved by hand as {'paid' if paid else 'not paid'}"
-    # With the code of before: by it a late answer knows that it may still speak (``Job.is_resolved_by_hand``).
+    # The code stays: it tells that a late answer still counts (``Job.is_resolved_by_hand``).
     failure = Failure(code=OutcomeUnknown.code, message=message, billed="yes" if paid else "no")
     return replace(end_job(job, Ending.RESOLVED_BY_HAND, now, failure=failure), updated_at=now)
 
 
 def come_late(stored: Job, after: Job) -> Job:
-    """``after``, the answer to a request, for its row. If a person has settled that meanwhile, nobody is to miss it."""
+    """``after``, the job with its late answer; with a warning in it and in the log if a person had settled the job."""
     if not stored.is_resolved_by_hand or stored.failure is None:
         return after
     counted = f"the provider answered after a person had settled this job ({stored.failure.message}): the answer counts"

@@ -1,4 +1,4 @@
-"""What a job needs before its paid request: the still that it begins with, and inputs that the provider can read.
+"""What a job needs before its paid request: the still that a clip begins with, and inputs that the provider can read.
 
 The still is a job of its own, opened in the transaction that opened the clip. The clip waits for it in the ledger.
 """
@@ -30,10 +30,10 @@ from ring_mcp.jobs.watch import JobWatch
 from ring_mcp.providers.base import Inputs
 
 LOOK_AGAIN_S = 60.0
-"""How often a parked clip looks whether what it waits for has come, until it is too old to be started."""
+"""How often a parked clip checks for what it waits for, until it is too old to be started."""
 
 LOOK_AT_STILL_S = 1.0
-"""How often it is looked for a still that another process makes; one that is made here tells at once."""
+"""How often the ledger is asked for a still that another process makes; one made here wakes its clip at once."""
 
 
 def find_awaited_still(job: Job) -> str | None:
@@ -57,10 +57,10 @@ class Preparing:
         self._clock = clock
 
     async def prepare(self, record: JobRecord, *, as_bytes: bool) -> Inputs | Pause | Park | None:
-        """The inputs of the request; ``as_bytes`` if the provider reads no addresses.
+        """The inputs of the request; with ``as_bytes``, for a provider that reads no addresses.
 
-        Otherwise how long to wait for what is missing. None: it is missing for good, and the job has ended at no cost.
-        Raises LedgerError while nobody can tell what has become of the still.
+        If an input is missing: how long to wait for it, or None if it is missing for good; then the job has ended,
+        unbilled. Raises LedgerError while the state of the still is not known.
         """
         plan = record.job.plan
         if isinstance(plan, VideoPlan) and plan.first_frame is not None and plan.made_frame is None:
@@ -73,7 +73,7 @@ class Preparing:
         except StorageError as exc:  # the disk of this machine, or another machine's files
             return Park(not_readable_now(exc.message), LOOK_AGAIN_S)
         except InvalidRequest as exc:
-            # A network that is down comes back, too; what an address serves no more has a word of its own.
+            # A network that is down comes back, too. An address whose file is gone raises another error.
             is_away = isinstance(exc.__cause__, StorageError) and exc.__cause__.retryable
             if is_away or isinstance(exc.__cause__, ProviderUnavailable):
                 return Park(not_readable_now(exc.message), LOOK_AGAIN_S)
@@ -81,7 +81,7 @@ class Preparing:
             return None
 
     async def _fetch_still(self, record: JobRecord, plan: VideoPlan) -> Pause | Park | None:
-        """Take the finished still into the clip's plan. None: it is there, or the job has ended."""
+        """Put the finished still into the clip's plan. Returns None if it is there now, or if the job has ended."""
         still = await self._watch.read(plan.frame_job_id or "")
         is_stranded = still is not None and await self._accounts.is_stranded(still)
         if still is not None and not still.is_terminal:
@@ -106,13 +106,13 @@ class Preparing:
         failure = _explain_stranded(still) if is_stranded else _explain_wait(still)
         if failure is not None and (is_stranded or still.is_settled or still.is_parked):
             return Park(failure, LOOK_AGAIN_S)
-        # Written when it changes and not with every look: a clip may wait for minutes.
+        # Written only when it changes: a clip may wait for minutes.
         if failure != record.job.failure:
             await self._tell(record, failure)
         return Pause(LOOK_AT_STILL_S, until=still.id)
 
     async def _tell(self, record: JobRecord, failure: Failure | None) -> None:
-        """Whoever asks here is told also what the ledger cannot take, which may be the very thing that is told."""
+        """Tell callers here why the clip waits, even if the ledger, which may be the reason, cannot take it."""
         waiting = replace(record.job, failure=failure)
         try:
             await record.write(waiting, must=True)
@@ -122,7 +122,7 @@ class Preparing:
             await record.note(waiting, write=False)
 
     def _end_unsent(self, job: Job, ending: Ending, exc: RingError, *, billed: str) -> Job:
-        """The clip itself has cost nothing; ``billed`` speaks of the whole call, still included."""
+        """End the clip, which itself has cost nothing; ``billed`` is about the whole call, its still included."""
         failure = Failure.model_validate(
             {"code": exc.code, "message": exc.message, "billed": billed, "next_action": exc.next_action}
         )

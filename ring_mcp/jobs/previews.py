@@ -1,4 +1,4 @@
-"""The small picture of a finished job, which goes into answers. A courtesy: whatever goes wrong is logged, no more."""
+"""The small preview picture of a finished job, for answers. A courtesy: an error is logged and nothing else."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from ring_mcp.domain import Job, MediaKind
+from ring_mcp.domain import Job
 from ring_mcp.media.decoding import Decoder
-from ring_mcp.media.natives import Natives, Undecodable
+from ring_mcp.media.natives import Undecodable
 
 logger = logging.getLogger(__name__)
 
 
 class PreviewMaker:
-    """Makes previews beside everything else: only who wants to show one waits for it. No ``folder``: makes none."""
+    """Makes previews in the background; only an answer that shows one waits for it. Without a ``folder``, none."""
 
     def __init__(self, folder: Path | None, decoder: Decoder) -> None:
         self._folder = folder
@@ -23,17 +23,17 @@ class PreviewMaker:
         self._making: dict[str, asyncio.Task[None]] = {}
 
     def begin(self, job: Job, paths: Sequence[Path]) -> None:
-        """Begin with the preview of a job's files, which have to stay until ``wait`` returns."""
+        """Begin the preview of a job's files, which have to stay until ``wait`` returns."""
         if self._folder is None:
             return
         self._making[job.id] = making = asyncio.create_task(keep_preview(job, paths, self._folder, self._decoder))
         making.add_done_callback(lambda _: self._forget(job.id, making))
 
     async def wait(self, job_id: str, at_most_s: float | None = None) -> None:
-        """Return when no preview of this job is being made here any more: it is given up after ``at_most_s``."""
+        """Wait for this job's preview, if one is being made; after ``at_most_s`` seconds it is given up."""
         if (making := self._making.get(job_id)) is not None:
             await asyncio.wait({making}, timeout=at_most_s)
-            # Whoever has waited removes the files now.
+            # The caller removes the files now.
             making.cancel()
 
     def _forget(self, job_id: str, making: asyncio.Task[None]) -> None:
@@ -44,14 +44,10 @@ class PreviewMaker:
 async def keep_preview(job: Job, paths: Sequence[Path], folder: Path, decoder: Decoder) -> None:
     """Write the preview of a job's files into ``folder``, if one can be made."""
     try:
-        await decoder.run(_write_preview, job.kind, paths, folder / f"{job.id}.jpg")
+        await decoder.run(lambda natives: natives.write_preview(job.kind, paths, folder / f"{job.id}.jpg"))
     except OSError as exc:
         logger.warning("job %s: no preview: %s", job.id, exc.strerror)
     except Undecodable as exc:
         logger.warning("job %s: no preview: %s", job.id, exc)
     except Exception:  # a courtesy: whatever breaks in it, the job has its result
         logger.exception("job %s: no preview", job.id)
-
-
-def _write_preview(natives: Natives, kind: MediaKind, paths: Sequence[Path], preview: Path) -> None:
-    natives.write_preview(kind, paths, preview)

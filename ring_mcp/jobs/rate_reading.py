@@ -1,4 +1,4 @@
-"""How full the buckets of provider accounts are, for people and metrics."""
+"""How full the rate buckets of provider accounts are, for health reports and metrics."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ring_mcp.presets import Presets
 
 
 class ReadsRates(Protocol):
-    """Whoever can tell how full buckets are."""
+    """Reads how full the buckets are."""
 
     async def read(self) -> Sequence[RateReading]:
         """Raises LedgerError."""
 
 
 class EveryRate:
-    """The buckets of all accounts that stand in the ledger, whoever has their keys."""
+    """Reads the buckets of all accounts in the ledger, whoever has their keys."""
 
     def __init__(self, ledger: Ledger, presets: Presets, *, sandbox: bool) -> None:
         self._ledger = ledger
@@ -32,7 +32,7 @@ class EveryRate:
 
 
 def read_bucket(state: RateState, presets: Presets, *, waiting: int = 0) -> RateReading:
-    """``waiting``: how many stand in line for it in this process."""
+    """A bucket's reading; ``waiting``: how many jobs wait for it in this process."""
     bucket = state.bucket
     # An account's name begins with its provider's (``jobs.rates``).
     provider = bucket.account.partition("/")[0]

@@ -1,11 +1,11 @@
-"""How often this process asks a provider: as often as the account may, with all other processes of the ledger.
+"""The rate at which this process asks a provider: what the account allows, shared with all processes of the ledger.
 
-Requests of one account, model and kind form a line. Whose turn it is waits for its bucket in the ledger
-(``ledger.rates``); who stands in one line is in nobody else's way. Nothing is written about a job that waits, but a
-mark every two minutes (``line_marks``).
+Requests of one account, model and kind (submit or look) form a line; lines do not hold each other up. The head of a
+line waits for its bucket in the ledger (``ledger.rates``). Of a job that waits nothing is written but a mark every two
+minutes (``line_marks``).
 
-While the ledger does not answer, nobody asks it: a bucket in memory with the same numbers stands in. Looks go on so;
-a paid request gets no further than to the commit of its intent, for which the ledger is needed anyway.
+While the ledger does not answer, a bucket in memory with the same numbers stands in for it. Looks go on that way; a
+paid request gets only as far as the commit of its intent, for which the ledger is needed anyway.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from ring_mcp.presets import Presets
 logger = logging.getLogger(__name__)
 
 PREPARED_AT_ONCE = 4
-"""So many jobs of a line are made ready to be sent at the same time: what goes along with them is in memory then."""
+"""How many jobs of a line are made ready to be sent at the same time: their inputs are in memory then."""
 
 HORIZON_S = 5.0
-"""So far ahead requests are reserved in the ledger; who has to wait longer asks again."""
+"""How far ahead requests are reserved in the ledger; one that has to wait longer asks again."""
 
 ASK_TIMEOUT_S = 5.0
 ASK_AGAIN_S = 10.0
@@ -44,12 +44,12 @@ ASK_AGAIN_S = 10.0
 _LEAST_PAUSE_S = 1.0
 _BOTH_COUNT_S = 60.0
 _BATCH_S = 0.25
-"""Where many wait, what may be asked in so much time is taken in one statement."""
+"""If many wait, all requests of so much time are taken in one statement."""
 
 
 @dataclass(slots=True)
 class _LocalBucket:
-    """What stands in for the ledger's bucket. ``free_at``: by the clock's monotonic time."""
+    """Stands in for the ledger's bucket. ``free_at``: monotonic time at which the next request may leave, in s."""
 
     free_at: float = 0.0
 
@@ -63,7 +63,8 @@ class _LocalBucket:
 
 @dataclass(slots=True)
 class _Line:
-    """``places`` are for those who are made ready, or are about to look; ``head`` asks the bucket."""
+    """``places``: for jobs that are made ready or about to look; ``head``: the right to ask the bucket; ``in_hand``:
+    requests that are taken and not used, until ``good_until``."""
 
     places: Turns
     head: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -73,9 +74,9 @@ class _Line:
 
 
 class Place:
-    """One job's place in the line of those that are to be submitted, however often it steps out and in again.
+    """One job's place in the line of those that are to be submitted, however often it leaves the line and comes back.
 
-    ``waited_s``: for how long it has stood there, or waited for what goes before it, all in all.
+    ``waited_s``: how long it has waited in all, in the line or for its still.
     """
 
     def __init__(self, rates: ProviderRates | None, job: Job, clock: Clock, marks: LineMarks) -> None:
@@ -88,7 +89,7 @@ class Place:
 
     @contextlib.asynccontextmanager
     async def stand(self, turns: Turns) -> AsyncIterator[None]:
-        """Inside, the job is one of the few of its line that are made ready, and has one of ``turns``."""
+        """Inside the ``with``, the job is one of the few of its line that are made ready, and has one of ``turns``."""
         async with contextlib.AsyncExitStack() as stack:
             if self._rates is not None:
                 with self.wait():
@@ -100,7 +101,7 @@ class Place:
                 self._turn = None
 
     async def wait_to_submit(self) -> None:
-        """Wait until the paid request may leave, without a turn meanwhile. Nothing of the job is written before."""
+        """Wait until the paid request may leave; meanwhile the job's turn is free for others."""
         if self._rates is None or self._turn is None:
             return
         with self.wait():
@@ -115,7 +116,7 @@ class Place:
 
     @contextlib.contextmanager
     def wait(self) -> Iterator[None]:
-        """Inside, the job waits for its turn, or for the still that it begins with: that makes its plan no older."""
+        """Inside the ``with``, the job waits for its turn or for its still: that time does not make its plan stale."""
         self._marks.add(self._job.id)
         began = self._clock.monotonic()
         try:
@@ -124,7 +125,7 @@ class Place:
             self.waited_s += self._clock.monotonic() - began
 
     def leave(self) -> None:
-        """It waits no longer."""
+        """The job waits no longer."""
         self._marks.discard(self._job.id)
 
 
@@ -156,20 +157,16 @@ class ProviderRates:
 
     async def wait_to_submit(self, job: Job) -> None:
         """Wait until all requests of this job's submit may leave."""
-        bucket, spacing, count = (
-            self._bucket(job, "submit"),
-            self._space_requests(job, "submit"),
-            self._count_requests(job),
-        )
-        line = self._line(bucket)
-        # One at a time: who stands behind one that waits would only ask the ledger in vain.
+        bucket, spacing = self._bucket(job, "submit"), self._space_requests(job, "submit")
+        count, line = self._count_requests(job), self._line(bucket)
+        # One at a time: those behind one that waits would ask the ledger in vain.
         async with line.head:
             if (by_key := self._bucket_by_key(bucket, job)) is not None:
                 await self._take(by_key, self._line(by_key), spacing, count)
             await self._take(bucket, line, spacing, count)
 
     async def wait_to_look(self, job: Job, *, urgent: bool) -> None:
-        """Wait until this job may be looked at; those for whom somebody waits go first."""
+        """Wait until this job may be looked at; ``urgent`` ones, for which a caller waits, go first."""
         if self._presets is None:
             return
         bucket, spacing = self._bucket(job, "look"), self._space_requests(job, "look")
@@ -182,23 +179,23 @@ class ProviderRates:
             most = int(_BATCH_S / spacing.step_s) if spacing.step_s else 1
             count = max(1, min(most, 1 + line.places.waiting))
             await self._take(bucket, line, spacing, count)
-            # What is taken and not used soon is given up: by then others count on that time.
+            # What is taken and not used soon is given up: by then others have that time.
             line.in_hand, line.good_until = count - 1, self._clock.monotonic() + 4 * _BATCH_S
 
     async def note_refusal(self, job: Job, asking: Asking, refusal: RateLimited) -> None:
-        """The provider has refused a request for its rate: everybody asks less often for a while."""
+        """The provider has refused a request with 429: all processes ask less often for a while."""
         if self._presets is not None:
             await self._slow_down(self._bucket(job, asking), refusal)
 
     def hear(self, provider: str, model: str, refusal: RateLimited) -> None:
-        """The same of a paid request that is about to be sent again; whoever says so does not wait for the ledger."""
+        """``note_refusal`` for a paid request that is about to be retried, without waiting for the ledger."""
         if self._presets is None:
             return
         account = self._name(self._accounts.at(provider))
         sandbox = self._accounts.holder.sandbox
         bucket = RateBucket(sandbox=sandbox, account=account, model=model, asking="submit")
         task = asyncio.create_task(self._slow_down(bucket, refusal))
-        # The event loop alone would not keep it: its reference is a weak one.
+        # The event loop keeps only a weak reference to it.
         self._asides.add(task)
         task.add_done_callback(self._asides.discard)
 
@@ -208,7 +205,7 @@ class ProviderRates:
         await asyncio.gather(*self._asides, return_exceptions=True)
 
     async def read(self) -> Sequence[RateReading]:
-        """How full the buckets of this process's accounts are. For health and metrics. Raises LedgerError."""
+        """The readings of this process's accounts, for health reports and metrics. Raises LedgerError."""
         if self._presets is None:
             return []
         holder = self._accounts.holder
@@ -224,7 +221,7 @@ class ProviderRates:
         while True:
             given = await self._ask(bucket, line, spacing, count)
             if given.wait_s > 0:
-                # Not taken means not reserved: it is asked anew, since the refusals behind it may pass sooner.
+                # Not taken is not reserved: ask again early, since a slowed bucket may recover sooner.
                 await self._clock.sleep(given.wait_s if given.taken else min(given.wait_s, LONGEST_PAUSE_S))
             if given.taken:
                 return
@@ -269,13 +266,13 @@ class ProviderRates:
         return line
 
     def _bucket(self, job: Job, asking: Asking) -> RateBucket:
-        """By the account as this process knows it by now: the provider's own id where it was told."""
+        """The bucket of the job's account, by the provider's own id as soon as this process knows it."""
         account = self._accounts.holder.account_at(job.plan.provider) or job.account
         return RateBucket(sandbox=job.sandbox, account=self._name(account), model=job.plan.model, asking=asking)
 
     def _bucket_by_key(self, bucket: RateBucket, job: Job) -> RateBucket | None:
-        """The bucket in which this account's requests were counted just now, before its provider had told its id: for a
-        while both count, or each would allow as much as the account has."""
+        """The bucket that counted this account's requests by key before its id was known, for a minute after the last
+        use: until then both count, or together they would allow twice the account's rate."""
         account = self._accounts.holder.account_at(job.plan.provider) or job.account
         by_key = replace(bucket, account=self._name(replace(account, account_id=None)))
         now = self._clock.monotonic()
@@ -289,12 +286,12 @@ class ProviderRates:
         return space_out(find_limit(self._presets, job.plan.model, job.plan.provider, job.kind, asking))
 
     def _count_requests(self, job: Job) -> int:
-        """How many requests its submit is."""
+        """How many requests the job's submit consists of."""
         model = self._presets.image_models.get(job.plan.model) if self._presets is not None else None
         return model.count_calls(getattr(job.plan, "n", 1)) if model is not None else 1
 
     @staticmethod
     def _name(account: Account) -> str:
-        """The same for all keys of an account whose id is known; says nothing of a key."""
+        """The account's name in buckets: the same for all its keys once its id is known, and never a key itself."""
         marks = json.dumps([account.endpoint, account.account_id or account.key_fingerprint])
         return f"{account.provider}/{hashlib.sha256(marks.encode()).hexdigest()[:16]}"

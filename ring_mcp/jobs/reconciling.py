@@ -1,4 +1,4 @@
-"""What a process of a fleet looks after beside its jobs: entrypoints of its accounts, and open rows without a task."""
+"""Upkeep by every process of a fleet: register the entrypoints of its accounts, queue open rows that have no task."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 INTERVAL_S = 5.0
 PAGE = 1000
-"""So many open rows are looked at in one transaction for whether they have a task."""
+"""How many open rows one transaction checks for a task."""
 
 _LOCK_ID = 0x72696E68
 _ROUNDS_BETWEEN_LOOKS_FOR_STRANGERS = 3
@@ -26,7 +26,7 @@ _ROUNDS_BETWEEN_PRUNINGS = 120
 
 
 class Reconciler:
-    """``run`` it beside a dispatcher. It decides nothing: it sees that whatever is open is given to somebody."""
+    """``run`` it beside a dispatcher. It decides nothing: it makes sure that every open job has a task."""
 
     def __init__(
         self, channel: PostgresChannel, dispatcher: Dispatcher, runner: JobRunner, accounts: Accounts, clock: Clock
@@ -42,14 +42,14 @@ class Reconciler:
         channel.on(tasks.ACCOUNTS_CHANNEL, lambda _: self._new_account.set())
 
     def register_own(self) -> None:
-        """Take tasks of the accounts that this process has keys of, also while the database is away."""
+        """Take tasks of the accounts that this process has keys of. Needs no database."""
         holder = self._accounts.holder
         self._dispatcher.register(
             [tasks.name_entrypoint(account, sandbox=holder.sandbox) for account in holder.accounts]
         )
 
     async def run(self) -> None:
-        """Round after round, for ever. A ledger that is away is tried again, and told once."""
+        """Do the upkeep every few seconds, for ever. A ledger that is away is retried, and logged once."""
         told, rounds = "", 0
         while True:
             try:
@@ -62,9 +62,9 @@ class Reconciler:
             await self._rest()
 
     async def _go_round(self, rounds: int) -> None:
-        """When it begins, and when more is known of an account, whatever rests is looked at as well."""
+        """One round; the first one, and one after the holder has changed, wakes resting tasks as well."""
         holder = self._accounts.holder
-        # First: what a dead process has kept aside may say more than the rows that are given away here.
+        # First: the write-ahead files of a dead process may be ahead of the rows that are given out here.
         await self._runner.catch_up()
         self.register_own()
         entrypoints = await self._channel.run(tasks.select_entrypoints(holder)) or set()
@@ -80,9 +80,9 @@ class Reconciler:
             await self._channel.run(tasks.prune_log())
 
     async def _enqueue_forgotten(self) -> None:
-        """Open rows page by page: one a round, and on at once where some had no task, for there they may be many.
+        """Queue open rows without a task, a page a round; the next page at once if this one had some.
 
-        One process at a time does this, on any machine.
+        One process of the fleet at a time does this.
         """
         count = 1
         while count:
@@ -92,7 +92,7 @@ class Reconciler:
                 logger.warning("%d open jobs had no task, and have one now", count)
 
     async def _rest(self) -> None:
-        """Until there is word of a new account, at most INTERVAL_S seconds."""
+        """Wait until a new account is announced, at most INTERVAL_S seconds."""
         sleeping = asyncio.ensure_future(self._clock.sleep(INTERVAL_S))
         told = asyncio.ensure_future(self._new_account.wait())
         try:
@@ -101,5 +101,5 @@ class Reconciler:
             for each in (sleeping, told):
                 each.cancel()
             await asyncio.gather(sleeping, told, return_exceptions=True)
-        # Only now, behind the wait: one that was told during the round ends this rest at once.
+        # After the wait, so that an announcement during the round ends this rest at once.
         self._new_account.clear()

@@ -1,4 +1,4 @@
-"""Looking at a job that the provider has accepted. A look costs nothing and may be repeated, by any process."""
+"""Polling the provider for a job that it has accepted. A poll (a "look") is free, and any process may repeat it."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ from ring_mcp.providers.vendors import title_of
 
 GONE_AFTER_S = 2 * 3600.0
 LOOKS_BEFORE_GONE = 14
-"""A job is given up when the provider has said in its own words, so often in a row and for so long, that it has no such
-job. The pauses between the looks add up to GONE_AFTER_S by themselves, whatever happens to the machine's clock."""
+"""A job is given up when the provider has denied it in its own words at least so many times in a row, over at least
+``GONE_AFTER_S``. The pauses between these looks add up to that time by themselves, even if the clock is set."""
 
 TRIES_BEFORE_TAKEN = 6
-"""A file that is no picture or clip as it should be is asked for so often; then it is handed out as it is."""
+"""How often a file that is no proper picture or clip is fetched again; then it is handed out as it is."""
 
 MAX_PAUSE_S = 60.0
 _MAX_GONE_PAUSE_S = 1200.0
 LATE_BY = 0.25
-"""A result is found late by such a part of the time that it took, where it took less than a few looks' interval."""
+"""A result that comes soon is found late by at most this part of the time that it took."""
 
 _TOLD_AFTER = 3
-"""So many failed looks in a row are written down; fewer are nobody's business."""
+"""The failure is written to the row after so many failed looks in a row; fewer are not worth a write."""
 
 
 class Rendering:
-    """``rates`` hears of refusals for the rate of looks."""
+    """``rates`` is told of each look that is refused with 429."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Rendering:
         self._pace = pace
 
     async def look(self, record: JobRecord, driving_since: datetime, tries: int) -> Pause | Park | None:
-        """One look. None: go on at once. ``tries``: how many looks in a row have failed so far."""
+        """Poll once. Returns None to go on at once. ``tries``: how many looks in a row have failed so far."""
         job, now = record.job, self._clock.now()
         assert job.provider_request_id is not None, "the table has a CHECK for this"
         old_s = (record.now - job.created_at).total_seconds()
@@ -88,8 +88,8 @@ class Rendering:
         except ProviderError as exc:
             return await self._rest(record, exc, tries, is_late=is_late)
         if isinstance(answer, Finished):
-            # With the handle on disk this may be asked for again: the first write after it is that of the result. What
-            # came inside the answer, or has no handle that is written, is written first.
+            # With the handle on disk, this answer can be had again, so the next write may be that of the stored result.
+            # Otherwise the answer is written first.
             await record.note(collect(job, answer, now), write=not record.has_saved_handle)
             return None
         await self._note_progress(record, answer)
@@ -106,24 +106,24 @@ class Rendering:
         return (record.now - since).total_seconds() >= pace.poll_timeout_s
 
     async def _rest(self, record: JobRecord, exc: ProviderError, tries: int, *, is_late: bool) -> Pause | Park:
-        """The provider could not be asked, or its answer tells nothing of the job: look again."""
+        """The provider could not be asked, or its answer says nothing about the job: look again later."""
         job = record.job
         if isinstance(exc, RateLimited) and self._rates is not None:
             await self._rates.note_refusal(job, "look", exc)
         trouble = note_trouble(job, exc, record.now)
         if is_late:
             return Park(trouble, slow_look_s((record.now - job.created_at).total_seconds()))
-        # Once, with the third: an outage of the provider is not to write every row at every look.
+        # Written once, with the third: an outage of the provider must not write every row at every look.
         await record.note(replace(job, failure=trouble), write=trouble.seen == _TOLD_AFTER)
         asked_s = exc.retry_after_s or 0.0 if isinstance(exc, RateLimited) else 0.0
         own_s = back_off_s(tries, self._pace[job.kind].poll_interval_s, MAX_PAUSE_S)
         return Pause(min(MAX_PAUSE_S, max(asked_s, own_s)), failed=True)
 
     async def _suspect_gone(self, record: JobRecord, exc: JobExpired) -> Pause | None:
-        """The provider says that it has no such job: believed when it goes on saying so."""
+        """The provider says that it has no such job, which is believed once it has said so often enough."""
         trouble = note_trouble(record.job, exc, record.now)
         if is_gone(trouble, record.now):
-            exc.retryable = False  # what it says for good is final, whoever says it
+            exc.retryable = False  # said often enough, it is final
             await record.write(end_badly(record.job, Ending.JOB_GONE, exc, self._clock.now()))
             return None
         await record.write(replace(record.job, failure=trouble))
@@ -135,11 +135,11 @@ class Rendering:
         return failure_of(GenerationTimeout(f"{late}; {kept} and looked at slowly"), job.id)
 
     async def _note_progress(self, record: JobRecord, answer: Running) -> None:
-        """To whoever waits at once, to the row in steps: it is not worth a write for every percent."""
+        """Tell progress to waiting callers at once, and to the row in steps of ten percent."""
         job, has_recovered = record.job, record.job.failure is not None
         if answer.progress is not None and answer.progress > job.progress:
             is_worth_it = answer.progress // 10 > record.saved_progress // 10
-            # The hundredth is said when it is stored: to whoever waits it means that the result is there.
+            # 100 is kept for when the result is stored: to a caller it means that the result is there.
             job = replace(job, progress=min(answer.progress, 99), failure=None)
             await record.note(job, write=is_worth_it or has_recovered)
         elif has_recovered:
@@ -177,8 +177,8 @@ def collect(job: Job, answer: Finished, now: datetime) -> Job:
 
 
 def with_fresh_addresses(job: Job, answer: Finished) -> tuple[Output, ...]:
-    """What the provider tells now of outputs that are not stored yet; another number of them is left alone."""
-    # Which is which could not be told any more, and what is stored has its number.
+    """The job's outputs, with the newest addresses of those that are not stored yet."""
+    # If their number differs, they cannot be matched any more: keep the old ones.
     if len(answer.outputs) != len(job.outputs):
         return job.outputs
     stored = {asset.index for asset in job.assets}
@@ -187,6 +187,6 @@ def with_fresh_addresses(job: Job, answer: Finished) -> tuple[Output, ...]:
 
 
 def came_often(job: Job) -> bool:
-    """Whether what an address serves has been refused often enough to be all that will ever come."""
+    """Whether the file was refused as no proper media so often that nothing better will come."""
     trouble = job.failure
     return trouble is not None and trouble.code == ProviderBadReply.code and trouble.seen >= TRIES_BEFORE_TAKEN

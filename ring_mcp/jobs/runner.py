@@ -1,6 +1,6 @@
-"""Carrying a job on, to its end or to where only a person or another process can carry it on.
+"""Driving a job until it ends, or until only a person or another process can carry it on.
 
-A job runs beside the calls that wait for it. A caller that goes away changes nothing for the job.
+A job runs beside the calls that wait for it. When a caller detaches, nothing changes for the job.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from ring_mcp.ledger.base import Ledger
 logger = logging.getLogger(__name__)
 
 STORING_AT_ONCE = 16
-"""So many results are on their way through this process: each has a file of its own, and the memory of its pieces."""
+"""How many results pass through this process at once: each has a file in the spool and buffers in memory."""
 
 MOST_PARKED_PLANS = 10_000
 
 LEARN_AGAIN_S = 0.5
-"""How soon it is tried again to take up what was kept of a job; later each time."""
+"""The first pause before what was kept of a job is read again; longer each time."""
 
 AFTER_A_FAULT_S = 60.0
-"""How long a job rests that met a fault of ours."""
+"""How long a job rests after an internal error."""
 
 
 class JobRunner:
@@ -73,67 +73,67 @@ class JobRunner:
 
     @property
     def records(self) -> Collection[JobRecord]:
-        """What is being driven here just now."""
+        """The records of the jobs that are driven here now."""
         return self._records.values()
 
     def find(self, job_id: str) -> JobRecord | None:
-        """The job, if it is being driven here."""
+        """The record of a job, if it is driven here."""
         return self._records.get(job_id)
 
     def has_let_go(self, job_id: str) -> bool:
-        """Whether its driver here has parked it already, and is only ending: to wake him is too late."""
+        """Whether its driver here has parked it already and is ending: too late to wake it."""
         record = self._records.get(job_id)
         return record is not None and record.job.is_parked
 
     async def mark_waiting(self) -> None:
-        """Say in the ledger now and then which jobs wait in line here. To be called often."""
+        """Mark in the ledger which jobs wait in line here, when that is due. To be called every few seconds."""
         await self._rates.marks.write()
 
     async def run(self, job_id: str, *, asked: bool = False) -> None:
-        """Carry any job of the ledger on; nothing is done for one that somebody alive drives, that has ended, or
-        whose account is not held here."""
+        """Carry on any job of the ledger. Does nothing for a job that a live process drives, that has ended, or whose
+        account is not held here. Raises LedgerError."""
         job = await self.take(job_id)
         if job is not None:
             await self.drive(job, asked=asked)
 
     async def take(self, job_id: str) -> Job | None:
-        """Make this process the owner of a job that nobody alive drives and whose account it holds.
+        """Make this process the owner of a job that no live process drives and whose account it holds.
 
-        None: there is nothing to be done here. Raises LedgerError.
+        Returns None if there is nothing to be done here. Raises LedgerError.
         """
         await self.catch_up()
         if job_id in self._records:
             return None
-        if not self._ledger.lease_s:  # where a lease can run out, a row does not say whether we still have the job
+        if not self._ledger.lease_s:  # with leases, the row alone does not say whether we still have the job
             job = await self._ledger.get(job_id)
             if job is None or job.is_settled:
                 return None
-            if job.owner == self._ledger.owner:  # the confirmation that its row was written had been lost
+            if job.owner == self._ledger.owner:  # claimed before, and the ledger's reply was lost
                 return job
         return await self._ledger.claim_one(self._accounts.holder, job_id)
 
     async def drive(self, job: Job, *, asked: bool = False, is_new: bool = False) -> Job:
-        """Carry on a job that this process owns. ``asked``: somebody waits for it, however old it is; ``is_new``: this
-        process has opened it just now, whatever its clock says of when that was.
+        """Carry on a job that this process owns; returns the job as it was left.
 
-        The answer is the job as it was left.
+        ``asked``: a caller asks for it, so that it gets the whole poll timeout again. ``is_new``: this process has just
+        opened it, which holds even if the clock is set in between.
         """
         if job.id in self._records or job.is_settled:
             return job
         held = Held(job.created_at, self._clock.monotonic()) if is_new else self._parked_plans.pop(job.id, None)
         record = JobRecord(job, self._ledger, self._write_ahead, self._clock, self._watch.tell, held)
-        # Before anything is awaited: whoever comes now finds it here, and one job has one driver.
+        # Before anything is awaited: one job has one driver.
         self._records[job.id] = record
         self._watch.hold(job)
         try:
-            # Before any step: the row alone may say less than was known when its last process died.
+            # Before any step: the last process may have known more than it could write to the row.
             await self._learn(record)
-            # Who asks for an old job has the whole time anew: otherwise it would be parked again after one look.
+            # An old job that a caller asks for gets its whole time again: otherwise it would be parked after one look.
             with self._rates.place_for(job) as place:
                 took_s = await self._step_on(record, record.now if asked else job.created_at, place)
             if record.is_behind:
                 await self._settle_accounts(record)
-                await self._steps.leave(record)  # what could not be left while the ledger lacked its end
+                await self._steps.leave(record)  # its files were needed while the ledger lacked its end
             if took_s is not None:
                 await self._pacing.note_duration(record.job, took_s)
         except JobMoved:
@@ -150,7 +150,7 @@ class JobRunner:
         return record.job
 
     async def _learn(self, record: JobRecord) -> None:
-        """Until all that is kept of the job here is taken up: it may have been sent, or have ended, for all of that."""
+        """Take up what is kept aside of the job here, retrying until it is done: it may have been sent, or have ended."""
         tries = 0
         while True:
             try:
@@ -166,14 +166,18 @@ class JobRunner:
                 return
 
     def _remember_plan(self, record: JobRecord) -> None:
-        """How old a plan is that this process lets go of: it may have it again when the clock has been set."""
+        """Keep since when a plan was held that is let go of here, so that its age does not depend on the wall clock if
+        this process gets it again."""
         if record.job.state is JobState.PLANNED:
             self._parked_plans[record.job.id] = record.held
-            if len(self._parked_plans) > MOST_PARKED_PLANS:  # others have ended them
+            if len(self._parked_plans) > MOST_PARKED_PLANS:  # the oldest have been ended by other processes
                 del self._parked_plans[next(iter(self._parked_plans))]
 
     async def catch_up(self) -> None:
-        """Write what a process before us could not: before anybody carries its jobs on from what the rows say."""
+        """Write, once, what an earlier process could not, before its jobs are carried on from their rows.
+
+        Raises LedgerError.
+        """
         async with self._catching_up:
             if not self._has_caught_up:
                 await self._write_ahead.replay(self._ledger)
@@ -181,7 +185,8 @@ class JobRunner:
                 self._has_caught_up = True
 
     async def _step_on(self, record: JobRecord, since: datetime, place: Place) -> float | None:
-        """Until the job is settled or parked. How long its provider took, if it was followed from its request on."""
+        """Take steps until the job is settled or parked. Returns how long its provider took, in s, if the job was
+        driven here from its request on; else None."""
         tries = 0
         sent_at: float | None = None
         took_s: float | None = None
@@ -209,7 +214,7 @@ class JobRunner:
         return took_s
 
     async def _stretch_s(self, record: JobRecord, pause_s: float, sent_at: float | None) -> float:
-        """``sent_at``: by the clock's monotonic time; None: before this process had the job."""
+        """The pause until the next look. ``sent_at``: monotonic time; None if another process sent the request."""
         job = record.job
         age_s = (record.now - job.created_at).total_seconds()
         if sent_at is not None:
@@ -217,7 +222,7 @@ class JobRunner:
         return await self._pacing.stretch_s(job, pause_s, age_s, len(self._records), urgent=self._is_urgent(job))
 
     async def _rest(self, record: JobRecord, pause: Pause) -> None:
-        """Let the pause pass. What the ledger lacks is not left in memory for so long: it may be all that is known."""
+        """Let the pause pass. Meanwhile, what the ledger lacks is written as soon as it is back."""
         if not record.is_behind:
             await self._watch.pause(record.job.id, pause.delay_s, pause.until)
             return
@@ -231,8 +236,8 @@ class JobRunner:
             raise trouble
 
     async def _advance(self, record: JobRecord, since: datetime, tries: int, place: Place) -> Pause | Park | None:
-        """One step, when its turn has come. Who waits for the provider's rate has no turn meanwhile: he is in nobody's
-        way but that of his own line."""
+        """Take one step when its turn comes. A job that waits for the provider's rate holds no turn: it holds up only
+        its own line."""
         job = record.job
         if job.state is JobState.PLANNED:
             async with place.stand(self._turns):
@@ -240,7 +245,7 @@ class JobRunner:
         if job.state is JobState.RENDERING and record.first_look is None:
             await self._wait_for_look(job)
             await self._rates.wait_to_look(job, urgent=self._is_urgent(job))
-        # First the place to store and then the common turn: who waits for the one must not hold the other.
+        # The turn to store first, then the common turn: a job that waits for the first must not hold the second.
         storing = self._storing_turns.take(job) if job.state is JobState.STORING else contextlib.nullcontext()
         async with storing, self._turns.take(job):
             return await self._steps.advance(record, since, tries)
@@ -259,7 +264,7 @@ class JobRunner:
         return self._pacing.is_urgent(job, awaited=self._watch.is_awaited(job.id))
 
     async def _settle_accounts(self, record: JobRecord) -> None:
-        """Bring the ledger up to date if it was away: the caller has its answer already, the row must follow."""
+        """Retry until the ledger has all that is known of the job: the caller may have its answer already."""
         delay_s = 0.5
         while record.is_behind:
             try:
@@ -271,14 +276,14 @@ class JobRunner:
                 delay_s = min(30.0, delay_s * 2)
 
     async def _put_back(self, record: JobRecord) -> None:
-        """After a fault of ours: the job is not lost, somebody tries again in a while."""
+        """After an internal error: release the job, to be tried again in a while."""
         if record.job.is_settled:
             return
         failure = Failure(code="internal", message=f"internal error, job {record.job.id}", billed="unknown")
         due_at = self._clock.now() + timedelta(seconds=AFTER_A_FAULT_S)
         with contextlib.suppress(LedgerError):
             await record.write(replace(record.job, owner=None, due_at=due_at, failure=failure))
-            await self._settle_accounts(record)  # as long as the row says that we have it, nobody takes it
+            await self._settle_accounts(record)  # nobody takes the job while its row names us
 
 
 def _explain_unlearnt(exc: LedgerError | OSError) -> LedgerError:

@@ -1,4 +1,4 @@
-"""Names of files that lie in the spool or are shared by machines: they begin with the id of their job. Pure."""
+"""Names of files in the spool, and of those that machines share. A job's files begin with its id. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ring_mcp.domain import Job, Plan, VideoPlan
 _JOB_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 OF_A_JOB = re.compile(_JOB_ID)
-"""How every name of a job's own file begins."""
+"""The beginning of the name of every file of a job."""
 
 KEPT = re.compile(r"kept:([0-9a-f]{64})")
-"""A picture that came inline, by its hash."""
+"""How a plan refers to a picture that came inline: by its SHA-256."""
 
 _ANSWER = "-answer.json"
 _INPUT = re.compile(rf"({_JOB_ID})-input-[0-9a-f]{{32}}")
@@ -22,22 +22,22 @@ _OUTPUT = re.compile(rf"({_JOB_ID})-[0-9]{{1,4}}\.inline")
 
 
 def answer_name(job_id: str) -> str:
-    """The answer to the job's paid request."""
+    """The file of the answer to a job's paid request."""
     return f"{job_id}{_ANSWER}"
 
 
 def local_input_name(sha256: str) -> str:
-    """A picture that came inline, in the spool of the machine that was given it: given twice, it lies there once."""
+    """The file of an inline picture in the spool of the machine that was given it; one file for one content."""
     return f"input-{sha256}"
 
 
 def input_name(job_id: str, sha256: str) -> str:
-    """The same where machines share it, for one job alone: it goes when that one has ended."""
+    """The file of an inline picture that machines share for one job; it is removed when that job has ended."""
     return f"{job_id}-input-{sha256[:32]}"  # a part of a storage key has a hundred characters at most
 
 
 def job_of(name: str) -> str | None:
-    """Whose shared file this is; None for a name that is none of ours."""
+    """The id of the job whose shared file this is; None for a name that is none of ours."""
     if is_answer(name):
         return name.removesuffix(_ANSWER)
     found = _INPUT.fullmatch(name) or _OUTPUT.fullmatch(name)
@@ -53,12 +53,12 @@ def is_input(name: str) -> bool:
 
 
 def output_name(spool_path: str) -> str:
-    """The bare name of an output's file. Rows of an older version have the path that it had on one machine."""
+    """The bare name of an output's file; rows of older versions have its whole path on one machine."""
     return PurePath(spool_path).name
 
 
 def find_kept(plan: Plan) -> list[str]:
-    """The hashes of pictures that came inline with the request."""
+    """The hashes of the pictures that came inline with the request, without repeats."""
     given: Iterable[str | None] = plan.reference_images
     if isinstance(plan, VideoPlan):
         given = (*given, plan.image_url, plan.last_frame_url)
@@ -67,7 +67,8 @@ def find_kept(plan: Plan) -> list[str]:
 
 
 def list_shared(job: Job, *, answered_inside: bool) -> list[str]:
-    """Under which names files of this job may be shared. ``answered_inside``: its provider's answer is the result."""
+    """All names under which files of this job may be shared. ``answered_inside``: the provider's answer is the
+    result."""
     names = [input_name(job.id, sha256) for sha256 in find_kept(job.plan)]
     names += [output_name(output.spool_path) for output in job.outputs if output.spool_path is not None]
     return [*names, answer_name(job.id)] if answered_inside else names

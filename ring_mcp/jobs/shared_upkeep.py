@@ -1,7 +1,7 @@
-"""What machines share, looked after: laid down again after an outage, and removed when nobody needs it any more.
+"""Upkeep of the files that machines share: shared again after an outage, and removed when nobody needs them any more.
 
-A file goes when the ledger says that its job has ended. Age alone removes nothing that an open job needs: a bucket may
-serve several ledgers, so that what this one does not know may be another's.
+A file is removed when the ledger says that its job has ended. Files of unknown jobs are not removed by age alone, given
+pictures apart: a bucket may serve several ledgers, so they may be another ledger's.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ logger = logging.getLogger(__name__)
 LAY_DOWN_EVERY_S = 60.0
 SWEEP_EVERY_S = 3600.0
 INPUTS_ARE_OLD_AFTER_S = 24 * 3600.0
-"""No request is made of a plan that is older, so that no ledger's job needs a picture that was given so long ago."""
+"""No request is made from a plan that is older, so no job of any ledger needs a picture that was given earlier."""
 
 _JOBS_AT_ONCE = 500
 
 ApplyShared = Callable[[Ledger, str], Awaitable[JobState | None]]
-"""Brings home an answer that came too late for its job; where the job stands then."""
+"""Applies a shared answer that came late to its job; returns the job's state then, None if there is no such job."""
 
 
 class SharedUpkeep:
-    """``files``: what ``sharing`` shares them in. ``answers``: those of this machine; ``is_driven``: whether a job is
-    being driven here, by its id."""
+    """``files``: the store that ``sharing`` uses. ``answers``: those of this machine. ``is_driven(job_id)``: whether
+    the job is being driven here."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class SharedUpkeep:
         self._clock = clock
 
     async def run(self) -> None:
-        """Until it is cancelled. What cannot be done now is done the next time."""
+        """Do the upkeep every minute until cancelled. What fails is done in the next round."""
         swept_at: float | None = None
         while True:
             try:
@@ -68,15 +68,13 @@ class SharedUpkeep:
                     swept_at = self._clock.monotonic()
             except (LedgerError, StorageError) as exc:
                 logger.info("shared files are looked after later: %s", exc.message)
-            except Exception:  # a fault of ours: files lie longer, and the upkeep must not end with it
+            except Exception:  # an internal error leaves files longer, and must not end the upkeep
                 logger.exception("internal error, shared files are looked after later")
             await self._clock.sleep(LAY_DOWN_EVERY_S)
 
     async def look_after_own(self) -> None:
-        """Share what belongs to open jobs and lies on this machine alone: what callers gave along, what came inside
-        answers. Remove that of jobs that another machine has ended. Raises LedgerError and StorageError.
-
-        It was shared when it came, unless the storage was away.
+        """Share the inputs and answers of open jobs that only this machine has, because the storage was away when they
+        came; and remove those of jobs that another machine has ended. Raises LedgerError and StorageError.
         """
         await self._look_after_owed()
         job_ids = await asyncio.to_thread(self._answers.job_ids)
@@ -87,7 +85,7 @@ class SharedUpkeep:
                 if state in TERMINAL:
                     await self._remove_own(job_id)
                     continue
-                # Whole: before there is an answer, or the row has it, a picture may be half written.
+                # Until the answer is written, or is in the row, a picture may be half written.
                 if state is not JobState.STORING and not self._answers.has(job_id):
                     continue
                 # In the order of the names, of which one page has those of many jobs; "." comes after "-".
@@ -110,7 +108,7 @@ class SharedUpkeep:
 
     async def _remove_own(self, job_id: str) -> None:
         job = None if self._is_driven(job_id) else await self._ledger.get(job_id)
-        # One that was settled by hand may have this for its answer, which the next start brings home.
+        # For a job that was settled by hand this may be the late answer, which the next start applies.
         if job is not None and job.is_terminal and not job.is_resolved_by_hand:
             await asyncio.to_thread(self._answers.remove, job_id)
 
@@ -132,7 +130,7 @@ class SharedUpkeep:
             oldest = self._clock.now() - timedelta(seconds=INPUTS_ARE_OLD_AFTER_S)
             return [file.name for file in files if is_input(file.name) and file.laid_at < oldest]
         if any(is_answer(file.name) for file in files) and (state in TERMINAL or state is JobState.UNKNOWN):
-            # A person may have settled it before this answer was shared: it counts, and what it brings is still needed.
+            # A person may have settled the job before this answer was shared: the answer counts, and is applied first.
             state = await self._apply_shared(self._ledger, job_id)
         return [file.name for file in files] if state in TERMINAL else []
 

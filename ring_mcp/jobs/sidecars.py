@@ -1,7 +1,7 @@
-"""Where an asset comes from, as a JSON file beside it: ``{key}.json``. Switched by RING_SIDECAR.
+"""Provenance of an asset as a JSON file beside it, ``{key}.json``. Switched on by RING_SIDECAR.
 
-The bytes of an asset are never touched, so what a provider wrote into them (C2PA, XMP) stays; this says the rest. A
-prompt is there as its hash, and nothing is there that opens or pays for anything.
+The bytes of an asset are never touched, so what a provider wrote into them (C2PA, XMP) stays. The sidecar has the
+prompt's hash instead of the prompt, and no key, token or signed address.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 SCHEMA_VERSION = "1.1"
 CONTENT_TYPE = "application/json"
 _LIMIT_S = 15.0
-"""A sidecar is a courtesy: the asset does not wait for it any longer."""
+"""How long an asset waits for its sidecar, which is a courtesy."""
 
 Role = Literal["firstFrame", "image", "sourceVideo", "remasterOf"]
 Found = Mapping[str, object]
@@ -47,8 +47,8 @@ class Parent:
     sha256: str | None = None
 
     def fill_from_row(self, row: Found | None) -> Parent:
-        """With what its audit row says; a parent without one is a stranger, of whose address only the plain part is
-        told."""
+        """The parent with the facts of its audit row. Without a row it is not ours, and only the plain part of its
+        address is kept."""
         if row is None:
             return replace(self, url=_plain(self.url) if self.url else None)
         names = {"url": "url", "request_id": "requestId", "record_id": "id", "job_id": "jobId", "sha256": "sha256"}
@@ -106,7 +106,7 @@ def sidecar(job: Job, asset: Asset, parents: Sequence[Parent]) -> dict[str, Any]
 
 
 def upload_metadata(job: Job) -> dict[str, str]:
-    """What a storage that keeps words beside a file is told of it: Ring's names, and the job's id."""
+    """Metadata for a storage that keeps some with a file: Ring's names, and the job's id. Unset ones are left out."""
     plan = job.plan
     facts = {"source": plan.provider, "model": plan.model, "purpose": plan.purpose, "jobId": job.id}
     if isinstance(plan, VideoPlan):
@@ -116,7 +116,7 @@ def upload_metadata(job: Job) -> dict[str, str]:
 
 
 def parents_of(plan: Plan) -> list[Parent]:
-    """What the plan takes in, as far as the plan itself knows it."""
+    """The inputs of the plan as parents of its asset, as far as the plan itself knows them."""
     if isinstance(plan, ImagePlan):
         return []
     found = []
@@ -133,7 +133,7 @@ def parents_of(plan: Plan) -> list[Parent]:
 
 
 class Sidecars:
-    """``spool`` holds the file on its way."""
+    """Writes sidecars. ``spool``: the folder in which the file is made."""
 
     def __init__(self, storage: Storage, ledger: Ledger, spool: Path) -> None:
         self._storage = storage
@@ -141,7 +141,7 @@ class Sidecars:
         self._spool = spool
 
     async def keep(self, job: Job, asset: Asset) -> tuple[Asset, tuple[str, ...]]:
-        """Put the sidecar beside its asset. Returns the asset that knows it, or a warning: the asset stands anyhow."""
+        """Store the sidecar beside its asset. Returns the asset with its address, or as it was and a warning."""
         path = self._spool / f"{job.id}-{asset.index}.json"
         try:
             async with asyncio.timeout(_LIMIT_S):
@@ -153,7 +153,7 @@ class Sidecars:
             reason = exc.message
         except TimeoutError:
             reason = "it took too long"
-        except Exception:  # whatever it is: what was paid for must not wait for this
+        except Exception:  # a courtesy: whatever breaks in it, the asset was paid for and is stored
             logger.exception("job %s: no sidecar for output %s", job.id, asset.index + 1)
             reason = "internal error"
         finally:
@@ -165,7 +165,7 @@ class Sidecars:
         """The parent's audit row, if it is one of this actor's own."""
         table = "generated_images" if parent.role in ("firstFrame", "image") else "generated_videos"
         found: Found | None = None
-        # Not found out is not found: the parent is then told by its plain address.
+        # If the ledger is away, the parent counts as not found, and is named by its plain address.
         with contextlib.suppress(LedgerError):
             for name, value in (("id", parent.record_id), ("requestId", parent.request_id), ("url", parent.url)):
                 if found is None and value is not None:
@@ -182,7 +182,7 @@ def _parameters(plan: Plan) -> dict[str, Any]:
 
 
 def _plain(url: str) -> str:
-    """An address without what may open it (query, user, password); of a file on this machine its name alone."""
+    """An address without what gives access (query, user, password); of a file on this machine only the name."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
         return parts.path.rsplit("/", 1)[-1]
@@ -202,7 +202,7 @@ def _without_unset(value: Any) -> Any:
 def _write(path: Path, value: Mapping[str, Any]) -> MediaFile:
     content = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "replace")
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.unlink(missing_ok=True)  # never into a file that has another name by now
+    path.unlink(missing_ok=True)  # a new file: the old one may have been linked elsewhere
     path.write_bytes(content)
     return MediaFile(
         path=path,

@@ -5,7 +5,7 @@ Between "intent on disk" and "cost settled":
 * planned -> submitting is committed before the request leaves (``submitting``); a crash after it leaves a job whose
   outcome is unknown, which is never sent again;
 * with a handle (``rendering``) or outputs (``storing``) on disk every step may be repeated, by any process;
-* a failed look, download or upload is not a failed job: it is tried again, with back-off.
+* a failed poll, download or upload is not a failed job: it is retried, with back-off.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ring_mcp.ledger.base import Ledger
 
 
 class Steps:
-    """Which step a state asks for."""
+    """Takes the step that a job's state asks for."""
 
     def __init__(
         self, submitting: Submitting, rendering: Rendering, storing: Storing, late: LateAnswers, sharing: Sharing
@@ -37,18 +37,18 @@ class Steps:
         self._sharing = sharing
 
     async def apply_late_answers(self, ledger: Ledger) -> None:
-        """Bring home what couriers of dead processes were answered. Raises LedgerError."""
+        """Apply the answers that couriers of dead processes got. Raises LedgerError."""
         await self._late.apply_own(ledger)
 
     async def apply_shared_answer(self, ledger: Ledger, job_id: str) -> JobState | None:
-        """Bring home what another machine has shared of a job that was called unknown; where the job stands then.
+        """Apply an answer that another machine has shared to a job that was settled as unknown.
 
-        Raises LedgerError and StorageError.
+        Returns the job's state then; None if there is no such job. Raises LedgerError and StorageError.
         """
         return await self._late.apply_shared(ledger, job_id)
 
     async def leave(self, record: JobRecord) -> None:
-        """Remove what a job that has ended, as the ledger knows, has left in the spool, and shared."""
+        """Remove the files of a job that has ended, in the spool and shared, once the ledger knows of its end."""
         if record.job.is_settled:
             await self._storing.leave(record)
         self._forget_shared(record)
@@ -56,19 +56,20 @@ class Steps:
     async def advance(
         self, record: JobRecord, driving_since: datetime, tries: int, place: Place | None = None
     ) -> Pause | Park | None:
-        """Take the next step; None means "go on at once". ``tries``: how many steps in a row have failed so far.
+        """Take the next step. Returns None to go on at once. ``tries``: how many steps in a row have failed so far.
 
-        ``place``: the job's place among those that are to be submitted; without one its request leaves at once.
+        ``place``: the job's place in the line for paid requests; without one its request leaves at once.
 
         Raises JobMoved if another process has the job.
         """
         try:
             return await self._advance(record, driving_since, tries, place)
-        finally:  # also where the process ends just after the last write
+        finally:  # even if the process ends just after the last write
             self._forget_shared(record)
 
     def _forget_shared(self, record: JobRecord) -> None:
-        """One of unknown outcome may still be answered, and an end that the ledger lacks is none for the others."""
+        """Remove shared files of a terminal job. Not of an unknown one, which may still be answered, and not while the
+        ledger lacks the end, since other machines still need them."""
         if record.job.is_terminal and not record.is_behind:
             self._sharing.forget(record.job)
 

@@ -1,6 +1,6 @@
-"""The last leg of every job: from the provider's temporary address to storage, ledger and preview.
+"""The last steps of every job: from the provider's temporary address to storage, ledger and preview.
 
-Each output is fetched, measured, stored and recorded by itself, in order; what is stored stays stored. Object keys and
+Outputs are fetched, measured, stored and recorded one by one, in order; what is stored stays stored. Object keys and
 audit rows are made from the job's id, so that a repeated upload or write changes nothing.
 """
 
@@ -43,22 +43,22 @@ from ring_mcp.storage.base import Storage
 from ring_mcp.storage.keys import storage_key
 
 MEDIA_GONE_AFTER_S = 48 * 3600.0
-"""How long an address may serve nothing while its provider still calls the job done, before the output is lost: longer
-than any provider keeps a result, a day or two."""
+"""After how long an output counts as lost whose address serves nothing while the provider still calls the job done.
+Longer than any provider keeps a result, which is a day or two."""
 
 LET_GO_AFTER_S = 600.0
-"""A result that cannot be fetched or stored for so long is looked at slowly from then on."""
+"""A result that could not be fetched or stored for so long is retried slowly from then on."""
 
 NOTHING_IS_LOST_FOR_S = 60.0
 """After a start: a disk may come later than the server."""
 
-FRAME_WITHIN_S = 10.0  # how long a result waits for what its thumbnail is drawn over
-PREVIEW_WITHIN_S = 30.0  # how much longer than its result a preview may take
+FRAME_WITHIN_S = 10.0  # how long a result waits for the picture that its thumbnail is drawn on
+PREVIEW_WITHIN_S = 30.0  # how long after its result a preview may still be made
 
 
 class Storing:
-    """``spool`` holds files under way; ``previews`` makes one small picture per finished job; ``sharing`` has pictures
-    that callers gave along, for thumbnails."""
+    """``spool``: the folder of files in progress. ``previews`` makes one small picture for each finished job.
+    ``sharing`` fetches pictures that callers gave to other machines, for thumbnails."""
 
     def __init__(
         self,
@@ -85,17 +85,17 @@ class Storing:
         self._sidecars = sidecars
 
     def warm(self) -> None:
-        """Make ready what an output will be looked at with, while its provider still makes it."""
+        """Start the decoder while the provider still makes the output."""
         self._decoder.warm()
 
     async def store(self, record: JobRecord, tries: int) -> Pause | Park | None:
-        """Take every output as far as it gets. None: the job has ended; otherwise the pause before the next try.
+        """Take every output as far as it gets. Returns None if the job has ended, else the pause before the next try.
 
-        A job is parked when trying again cannot help until a person has changed something.
+        A job is parked if retrying cannot help until a person has changed something.
         """
         try:
             return await self._store(record, tries)
-        finally:  # also where the process ends just after the last write
+        finally:  # even if the process ends just after the last write
             if record.job.is_settled:
                 await self.leave(record)
 
@@ -111,9 +111,9 @@ class Storing:
             except OnlyCopyGone as exc:
                 gone.append(index)
                 trouble = trouble or exc
-            except ProviderError as exc:  # one that cannot be fetched does not take the others along
+            except ProviderError as exc:  # the other outputs may be fetched all the same
                 trouble = trouble or exc
-            except StorageError as exc:  # the others would go to the same storage, and meet the same
+            except StorageError as exc:  # the other outputs would meet the same error
                 return await self._rest(record, exc, tries)
         if isinstance(trouble, OnlyCopyGone):
             return await self._lose_copies(record, trouble, gone, tries)
@@ -126,8 +126,8 @@ class Storing:
         return None
 
     async def _rest(self, record: JobRecord, exc: ProviderError | StorageError, tries: int) -> Pause | Park:
-        """What went wrong is told and tried again: soon, or slowly where somebody has to change something first."""
-        # Whatever the error says of itself: the result is made and paid for.
+        """Note the failure and retry: soon, or slowly if somebody has to change something first."""
+        # Whatever the error says of billing: the result is made and paid for.
         trouble = note_trouble(record.job, exc, record.now).model_copy(update={"billed": "yes"})
         if isinstance(exc, StorageUnclear):
             return Park(trouble, None)
@@ -140,9 +140,9 @@ class Storing:
         return Pause(back_off_s(tries, 0.5), failed=True)
 
     async def _look_again(self, record: JobRecord, gone: MediaGone, tries: int) -> Pause | Park | None:
-        """An address serves nothing: the provider may tell a fresh one, or say that it has no such job any more.
+        """An address serves nothing: the provider may give a fresh one, or say that it has no such job any more.
 
-        It is asked from the second time on: most addresses that are dead are so for a moment.
+        It is asked only when that happens again: most dead addresses come back in a moment.
         """
         job, now = record.job, record.now
         trouble = note_trouble(job, gone, now)
@@ -174,8 +174,8 @@ class Storing:
     async def _lose_copies(
         self, record: JobRecord, trouble: OnlyCopyGone, gone: Sequence[int], tries: int
     ) -> Pause | Park | None:
-        """Not at once: a folder that somebody is just restoring, or a disk that comes late, has them in a while. Nor
-        soon after a start, however long they were gone before it."""
+        """Give up outputs whose only copies are gone, ten minutes after they were first missed and not soon after a
+        start: somebody may be restoring the folder, or the disk is mounted late."""
         lasts_s = age_s(note_trouble(record.job, trouble, record.now), record.now)
         is_up = self._clock.monotonic() - self._began_s >= NOTHING_IS_LOST_FOR_S
         if is_up and list(gone) == self._find_missing(record.job) and lasts_s >= LET_GO_AFTER_S:
@@ -204,9 +204,9 @@ class Storing:
             there = [
                 self._fetching.path_of(job, i) for i, output in enumerate(job.outputs) if output.lost_because is None
             ]
-            self._previews.begin(job, there)  # whoever shows it waits for it; the result does not
+            self._previews.begin(job, there)  # an answer that shows it waits for it; the result does not
         key = _key(job, index, media.extension)
-        # Beside the upload: it reads the whole file once more.
+        # In parallel to the upload: it reads the whole file again.
         looking = asyncio.create_task(asyncio.to_thread(look_for_credentials, media.path, media.content_type))
         with step_of("store", job):
             stored = await self._storage.put(key, media, upload_metadata(job))
@@ -237,14 +237,15 @@ class Storing:
         await record.write(after, [asset_row(after, asset), *records])
 
     async def _bring_frame(self, job: Job) -> None:
-        """What the thumbnail is drawn over, if a caller gave it to another machine; else the clip's own picture is."""
+        """Fetch the picture that the thumbnail is drawn on, if a caller gave it to another machine. If that fails, the
+        clip's own first picture is used."""
         if isinstance(job.plan, VideoPlan) and job.plan.thumbnail is not None:
             with contextlib.suppress(StorageError, TimeoutError):
                 async with asyncio.timeout(FRAME_WITHIN_S):
                     await self._sharing.bring_inputs(job)
 
     def _finish(self, job: Job) -> Job:
-        """The job, ended: done if anything was stored or no copy was wanted. The cost is settled either way."""
+        """The job, ended: done if anything was stored or no copy was wanted, else expired; its cost is settled."""
         now = self._clock.now()
         lost = [
             f"output {i + 1} of {len(job.outputs)} is lost: {output.lost_because}"
@@ -257,7 +258,8 @@ class Storing:
         return end_job(job, Ending.OUTPUTS_LOST, now, failure=failure)
 
     async def leave(self, record: JobRecord) -> None:
-        """What the ledger does not know yet of this end may still be needed by the next process, whose start tidies."""
+        """Wait for the preview, then remove the job's files; not while the ledger lacks its end, since the next process
+        may need them."""
         try:
             await complete(self._previews.wait(record.job.id, PREVIEW_WITHIN_S))
         finally:
@@ -266,7 +268,7 @@ class Storing:
 
 
 def _key(job: Job, index: int, extension: str) -> str:
-    """Ring's storage keys: made from the job, so that a repeated upload has the same one."""
+    """A storage key as Ring has them, made from the job, so that a repeated upload has the same one."""
     plan = job.plan
     if isinstance(plan, ImagePlan):
         return storage_key(plan.storage_prefix, plan.purpose, job.created_at, index, job.id, extension)

@@ -1,6 +1,6 @@
-"""The thumbnail of a clip: drawn, stored and recorded with it. Whatever goes wrong is a warning; the clip stands.
+"""The thumbnail of a clip: drawn, stored and recorded with it. A failure is a warning and never loses the clip.
 
-The object key and the audit row are made from the job's id, so that doing it again after a crash changes nothing.
+The object key and the audit row are made from the job's id, so that a repetition after a crash changes nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 _FETCH_LIMIT_S = 10.0
 _MAX_FRAME_BYTES, _MAX_CLIP_BYTES = 10 * 1024**2, 50 * 1024**2
-"""What is fetched for a courtesy, at most."""
+"""The most that is fetched for a thumbnail, which is a courtesy."""
 
 _MADE, _NOT_MADE = _ABOUT = ("thumbnail", "no thumbnail was made")
 
@@ -40,9 +40,8 @@ class _NotMade(Exception):
 
 
 class Thumbnails:
-    """``prefix``: first folders of the storage key. ``font`` has what Noto Sans has not.
-
-    A finished clip waits for its thumbnail for ``limit_s`` at most.
+    """``prefix``: the first folders of the storage key. ``font``: a file with characters that Noto Sans lacks.
+    ``limit_s``: how long a finished clip waits for its thumbnail.
     """
 
     def __init__(
@@ -65,9 +64,10 @@ class Thumbnails:
         self._font = font.expanduser() if font else None
 
     async def add(self, job: Job, clip: MediaFile, name: str = "") -> tuple[Job, Sequence[AuditRecord]]:
-        """The job with its thumbnail, if it wants one, and the row of it; else with a warning that says why not.
+        """The job with its thumbnail and the audit row of that; or with a warning that says why there is none.
 
-        ``name`` tells the thumbnails of one job apart: the first, made with the clip, has none.
+        Unchanged if no thumbnail was asked for. ``name`` tells the thumbnails of one job apart: the one made with the
+        clip has none.
         """
         plan = job.plan
         if not isinstance(plan, VideoPlan) or plan.thumbnail is None:
@@ -89,9 +89,9 @@ class Thumbnails:
         return replace(job, plan=made, warnings=(*job.warnings, *told)), [thumbnail_row(job, made, asset, canvas)]
 
     async def draw_again(self, job: Job, spec: Thumbnail) -> tuple[Job, Sequence[AuditRecord]]:
-        """A finished job with this thumbnail of its clip and the row of it; else with a warning that says why not.
+        """A finished job with a new thumbnail and its audit row; or with a warning that says why there is none.
 
-        Object key and row are made from the job and from what is drawn: an earlier thumbnail stays where it is.
+        Object key and row are made from the job and from ``spec``, so earlier thumbnails stay.
         """
         assert isinstance(job.plan, VideoPlan), "only clips have thumbnails"
         plan = job.plan.model_copy(update={"thumbnail": spec, "made_thumbnail": None})
@@ -154,14 +154,17 @@ class Thumbnails:
             local_path=stored.local_path,
             width_px=width_px,
             height_px=height_px,
-            content_credentials="absent",  # it is drawn anew, whatever it was drawn on
+            content_credentials="absent",  # a drawing of ours has none, whatever it was drawn on
         )
         return asset, canvas, warnings
 
     async def _draw(
         self, job: Job, plan: VideoPlan, spec: Thumbnail, clip: MediaFile, canvas: str, target: Path
     ) -> Sequence[str]:
-        """Over the first frame that the clip was made from, else over the clip's own first picture."""
+        """Draw on the first frame that the clip was made from, else on the clip's own first picture. Returns warnings.
+
+        Raises RingError, or _NotMade.
+        """
         frame_asset, url = plan.made_frame, plan.image_url
         reasons = []
         if url is not None or frame_asset is not None:
@@ -172,7 +175,7 @@ class Thumbnails:
                     frame = await self._inputs.fetch_stored(
                         url or "", self._path(job, "frame.picture"), _MAX_FRAME_BYTES
                     )
-                # What a caller gave may break its decoder, or keep it busy: results have one of their own.
+                # A caller's file may crash its decoder or keep it busy: results have one of their own.
                 decoder = self._decoders.results if frame_asset is not None else self._decoders.given
                 made = await decoder.run(_write_thumbnail, spec, frame, canvas, target, self._font)
                 if made is not None:
@@ -182,7 +185,7 @@ class Thumbnails:
                 reasons.append(f"the first frame cannot be read ({exc.message})")
             except Undecodable as exc:
                 reasons.append(f"the first frame cannot be used ({exc})")
-            except OSError as exc:  # a time-out is one, and says nothing
+            except OSError as exc:  # TimeoutError is one, without a text
                 reasons.append(f"the first frame cannot be read ({exc.strerror or 'it took too long'})")
         if not can_read_clips():
             missing = f"the first picture of a clip needs an extra: {install_line('video')}"
@@ -222,7 +225,7 @@ def _write_poster_thumbnail(
 
 
 def _shape(plan: VideoPlan, clip: MediaFile) -> str:
-    """The canvas nearest to the clip, as measured, else as asked for."""
+    """The canvas nearest to the clip's size, as measured or else as requested."""
     if clip.width_px and clip.height_px:
         return nearest_canvas(clip.width_px, clip.height_px)
     width, height = (plan.aspect_ratio or "16:9").split(":")

@@ -1,4 +1,4 @@
-"""Files that dead processes left behind: removed when their jobs have ended, or when nobody can want them any more."""
+"""Files that dead processes left behind: removed when their jobs have ended, or when they are old and of no job."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PART_IS_DEAD_AFTER_S = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover:
-    """A file that nobody needs: ``what`` it was, in the plural."""
+    """A file that nobody needs. ``what``: its kind, in the plural."""
 
     path: Path
     what: str
@@ -36,7 +36,7 @@ class Leftover:
 async def tidy_after(
     catch_up: Callable[[], Awaitable[None]], spool: Path, ledger: Ledger, clock: Clock, keep_s: float
 ) -> None:
-    """``tidy_spool``, once the ledger knows of every end that a process before us could not write any more."""
+    """``tidy_spool``, once ``catch_up`` has told the ledger of every end that an earlier process could not write."""
     while True:
         try:
             await catch_up()
@@ -47,10 +47,9 @@ async def tidy_after(
 
 
 async def tidy_spool(spool: Path, ledger: Ledger, clock: Clock, keep_s: float) -> None:
-    """Remove from the spool what belongs to jobs that have ended, and what is old and belongs to none.
+    """Remove files of ended jobs from the spool, and those of no job that are older than ``keep_s``.
 
-    What an open job may need stays, however old it is. The ledger is asked for many files at a time, and again if it
-    is down.
+    Files that an open job may need stay, however old they are. If the ledger is down, it is retried.
     """
     paths = await asyncio.to_thread(lambda: sorted(spool.glob("*")))
     for start in range(0, len(paths), _FILES_AT_ONCE):
@@ -61,9 +60,10 @@ async def tidy_spool(spool: Path, ledger: Ledger, clock: Clock, keep_s: float) -
 
 
 async def list_leftovers(state: Path, ledger: Ledger, keep_s: float) -> list[Leftover]:
-    """What may go from the state folder: never a row, never a result, nothing of an open job. Raises LedgerError.
+    """The files of the state folder that may be removed. Raises LedgerError.
 
-    Nor what a server that starts here would first tell the ledger: answers and ends that it does not know of yet.
+    Never rows, results, or files of open jobs; nor answers and ends that the ledger lacks, which a server that starts
+    here would write first.
     """
     found = []
     waiting, aside = await asyncio.to_thread(WriteAhead(state / "unwritten").list_left)
@@ -99,13 +99,13 @@ async def _find_states(job_ids: Collection[str], ledger: Ledger, clock: Clock) -
         try:
             return await ledger.states(job_ids)
         except LedgerError:
-            # No answer is no state: without the ledger nobody knows which files an open job needs.
+            # Without the ledger nobody knows which files an open job needs.
             await clock.sleep(_TRY_AGAIN_S)
     return {}
 
 
 def _remove(files: Mapping[Path, JobState | None], keep_s: float) -> None:
-    """Those whose job has ended, those of no job that are old, and what killed downloads have left of open jobs."""
+    """Remove files whose job has ended, old ones of no job, and what killed downloads of open jobs left."""
     for path, state in files.items():
         is_left = path.suffix == PART and _is_old(path, _PART_IS_DEAD_AFTER_S)
         if is_left or (state in TERMINAL if state is not None else _is_old(path, keep_s)):
@@ -114,7 +114,7 @@ def _remove(files: Mapping[Path, JobState | None], keep_s: float) -> None:
 
 
 def remove_old_files(folders: Sequence[Path], keep_s: float) -> None:
-    """Forget courtesies, such as previews, long after anybody has asked for them."""
+    """Remove old files from folders of courtesies, such as previews. Blocking."""
     for folder in folders:
         for path in folder.glob("*"):
             if _is_old(path, keep_s):

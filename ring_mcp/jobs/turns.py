@@ -1,7 +1,6 @@
-"""Whose step is next: at most so many run at once in this process, however many jobs it holds.
+"""Which job's step runs next: a bounded number of steps runs at once in this process, however many jobs it holds.
 
-Pictures go before clips where both wait, and the actors take turns, so that nobody's thousand clips hold up another's
-picture.
+Pictures go before clips, and actors take turns, so that nobody's thousand clips hold up another actor's picture.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from ring_mcp.domain import Job
 
 DEFAULT_AT_ONCE = 64
 _CLIP_EVERY = 8
-"""One turn of so many goes to a clip although pictures wait: none is to wait for ever."""
+"""One turn of so many goes to a clip even if pictures wait, so that none waits for ever."""
 
 _Waiting = OrderedDict[str, deque["asyncio.Future[None]"]]
 
 
 class Turn:
-    """Taken. Who has to wait for something else meanwhile steps ``aside``, so that others have it."""
+    """A turn that was taken. A step that has to wait for something else steps ``aside``, so that others have it."""
 
     def __init__(self, turns: Turns, lines: _Waiting, actor_id: str) -> None:
         self.is_held = True
@@ -31,7 +30,7 @@ class Turn:
 
     @contextlib.asynccontextmanager
     async def aside(self) -> AsyncIterator[None]:
-        """Without the turn; afterwards with one again. Whoever is cancelled meanwhile gets none back."""
+        """Give the turn away inside the ``with``, and wait for one again after it; not if cancelled inside."""
         self.is_held = False
         self._turns._pass_on()
         yield
@@ -55,7 +54,7 @@ class Turns:
 
     @contextlib.asynccontextmanager
     async def take(self, job: Job, *, first: bool | None = None) -> AsyncIterator[Turn]:
-        """Wait for a turn, and have it. ``first``: whether it goes before those that are not; pictures do."""
+        """Wait for a turn and hold it. ``first``: in the line that goes first; None: if the job is a picture."""
         lines = self._pictures if (job.kind == "image" if first is None else first) else self._clips
         turn = Turn(self, lines, job.actor_id)
         await self._come(lines, job.actor_id)
@@ -66,7 +65,7 @@ class Turns:
                 self._pass_on()
 
     async def _come(self, lines: _Waiting, actor_id: str) -> None:
-        # Nobody goes past those who wait: a stream of new ones would keep them waiting for ever.
+        # Nobody overtakes those who wait: a stream of new ones would keep them waiting for ever.
         if self._free and not self.waiting:
             self._free -= 1
         else:
@@ -80,7 +79,7 @@ class Turns:
         except asyncio.CancelledError:
             if turn.cancelled():
                 _forget(lines, actor_id, turn)
-            else:  # it was given in the same moment
+            else:  # the turn was given at the same moment
                 self._pass_on()
             raise
 
@@ -92,8 +91,8 @@ class Turns:
         actor_id, line = lines.popitem(last=False)
         turn = line.popleft()
         if line:
-            lines[actor_id] = line  # at the end: the others come first
-        if turn.done():  # its driver was cancelled, and has not yet said so
+            lines[actor_id] = line  # at the end: the other actors come first
+        if turn.done():  # its driver was cancelled, and has not removed it yet
             self._pass_on()
         else:
             turn.set_result(None)

@@ -1,4 +1,4 @@
-"""Who waits for a job: told at once of what this process does to it; for what others do, the ledger is asked."""
+"""Waiting for a job: changes by this process are told at once; for changes by others the ledger is polled."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ OnProgress = Callable[[Job], Awaitable[None]]
 
 PROGRESS_INTERVAL_S = 5.0
 LEAST_PAUSE_S = 5.0
-"""However often somebody asks for a job, its provider is not looked at more often than that."""
+"""The provider is not polled more often than that, however often callers ask for a job."""
 
 LOOK_AT_OTHERS_S = 0.5
-"""How often the ledger is asked for a job that another process drives, where nobody tells us of its changes."""
+"""How often the ledger is polled for a job that another process drives, if changes are not announced."""
 
 TAKE_UP_S = 8.0
-"""For how long a parked job that somebody asks for may stand as it was: longer than any process of a fleet is between
-two looks for tasks."""
+"""How long to wait for a process to take up a parked job that a caller asks for: longer than any process of a fleet
+takes between two polls for tasks."""
 
 
 class JobWatch:
     """``hold`` a job while this process drives it, ``tell`` each change, ``release`` it at the end.
 
-    ``hears``: whether other processes tell just now what they do to a job (``hear``).
+    ``hears``: whether changes by other processes are announced at present (``hear``).
     """
 
     def __init__(self, ledger: Ledger, clock: Clock, hears: Callable[[], bool] = lambda: False) -> None:
@@ -44,7 +44,7 @@ class JobWatch:
         self._held[job.id] = job
 
     def tell(self, job: Job, is_behind: bool = False) -> None:
-        """``is_behind``: the ledger does not have this yet."""
+        """Tell waiting callers of a change. ``is_behind``: the ledger does not have it yet."""
         if job.id in self._held:
             self._held[job.id] = job
         if is_behind:
@@ -54,11 +54,11 @@ class JobWatch:
         self._wake(job.id)
 
     def hear(self, job_id: str) -> None:
-        """Another process has changed a job: whoever waits for it reads it."""
+        """Another process has changed a job: those who wait for it read it."""
         self._wake(job_id)
 
     def hear_all(self) -> None:
-        """Changes may have been missed: whoever waits looks."""
+        """Announcements may have been missed: all who wait read their jobs."""
         for job_id in self._listeners:
             self._wake(job_id)
 
@@ -78,17 +78,17 @@ class JobWatch:
     async def wait(
         self, job_id: str, wait_s: float, on_progress: OnProgress | None = None, *, asked: Job | None = None
     ) -> Job | None:
-        """Wait until the job is settled or parked, at most ``wait_s`` seconds; the answer is the job as it then stands.
+        """Wait until the job is settled or parked, at most ``wait_s`` seconds; returns the job as it is then.
 
-        ``on_progress`` is told of every change, and at least every PROGRESS_INTERVAL_S that nothing changes.
-        ``asked``: the job as it was when a queue was told that somebody asks for it. If it was parked, why it was is no
-        answer yet: who takes it up may be another process, which has TAKE_UP_S for that.
+        ``on_progress`` is called for every change, and every PROGRESS_INTERVAL_S if nothing changes.
+        ``asked``: the job as it was when a queue was asked to adopt it. If it was parked, another process has TAKE_UP_S
+        to take it up before it is returned as parked. Raises LedgerError.
         """
         until = self._clock.monotonic() + wait_s
         taken_up_by = self._clock.monotonic() + TAKE_UP_S
         with self._subscribe(job_id) as changed:
             while True:
-                # Before the look and not after it: a change in between would be slept through.
+                # Before the read and not after it: a change in between would be missed.
                 changed.clear()
                 job = await self.read(job_id)
                 if job is None or job.is_settled or job.is_stuck(self._clock.now()):
@@ -106,8 +106,8 @@ class JobWatch:
                 await self._happens(changed, min(left_s, look_s))
 
     async def pause(self, job_id: str, delay_s: float, until: str | None) -> None:
-        """Let ``delay_s`` seconds pass for a job: fewer if the job ``until`` changes and that is told here, or, of a
-        long pause, if somebody asks for it (``wake``). Where such changes are told they may be more."""
+        """Let ``delay_s`` seconds pass for a job; less if the job ``until`` changes and that is announced, or, after
+        LEAST_PAUSE_S, if a caller asks for the job (``wake``). Where changes are announced it may be more."""
         if until is not None:
             with self._subscribe(until) as changed:
                 await self._happens(changed, PROGRESS_INTERVAL_S if self._is_told(until) else delay_s)
@@ -126,16 +126,16 @@ class JobWatch:
             del self._asleep[job_id]
 
     def wake(self, job_id: str) -> None:
-        """Somebody asks for a job: if it rests for long, it goes on now."""
+        """End the long pause of a job that a caller asks for."""
         if (woken := self._asleep.get(job_id)) is not None:
             _end_wait(woken)
 
     def is_awaited(self, job_id: str) -> bool:
-        """Whether somebody waits for this job here."""
+        """Whether a caller waits for this job here."""
         return job_id in self._listeners
 
     def close(self) -> None:
-        """The server is about to stop: whoever waits gets the job as it stands, and nobody waits any more."""
+        """The server is about to stop: all waits return at once, also later ones."""
         self._closing = True
         for job_id in self._listeners:
             self._wake(job_id)

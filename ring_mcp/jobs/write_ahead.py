@@ -1,4 +1,4 @@
-"""Facts that the ledger does not have yet, in a folder: one file per job, replaced as a whole, synced to the disk."""
+"""Writes that the ledger could not take yet, kept in a folder: one file per job, replaced as a whole and synced."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _RECORDS = TypeAdapter(list[AuditRecord])
 
 
 class WriteAhead:
-    """A folder of facts that the ledger does not have yet: one file per job, replaced as a whole."""
+    """The folder of jobs and audit rows that the ledger does not have yet."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def keep(self, job: Job, records: Sequence[AuditRecord]) -> None:
-        """Raises OSError."""
+        """Keep a job and the audit rows that it owes. Raises OSError."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._path(job.id)
         content = {
@@ -40,46 +40,46 @@ class WriteAhead:
         replace_file(path, json.dumps(content).encode())
 
     def forget(self, job_id: str) -> None:
-        """The ledger has it all. A file that cannot be removed is known as old when it is read."""
+        """Remove what the ledger has by now. If that fails, the file is recognised as old when it is read."""
         with contextlib.suppress(OSError):
             self._path(job_id).unlink()
 
     def set_aside(self, job_id: str) -> None:
-        """Leave what does not fit the ledger for a person to look at."""
+        """Rename what does not fit the ledger, for a person to look at."""
         path = self._path(job_id)
         with contextlib.suppress(OSError):
             path.rename(path.with_suffix(".stale"))
             logger.warning("job %s: facts kept aside do not fit the ledger; see %s", job_id, self.folder)
 
     def list_left(self) -> tuple[list[str], list[str]]:
-        """The jobs whose facts wait to be written, and those whose facts were set aside."""
+        """Ids of jobs whose facts wait to be written, and of those whose facts were set aside; each sorted."""
         waiting, aside = (sorted(path.stem for path in self.folder.glob(f"*.{kind}")) for kind in ("json", "stale"))
         return waiting, aside
 
     def has(self, job_id: str) -> bool:
-        """Whether something is kept here of this job."""
+        """Whether anything of this job is kept here."""
         return self._path(job_id).exists()
 
     def read(self, job_id: str) -> tuple[Job, list[AuditRecord]] | None:
-        """What is kept of a job, and the audit rows that it owes; None where there is nothing that can be read.
+        """The job as it was kept, and the audit rows that it owes; None if nothing can be read.
 
-        Raises OSError where it cannot be read just now.
+        Raises OSError if it cannot be read now.
         """
         try:
             content = json.loads(self._path(job_id).read_text(encoding="utf-8"))
             return _JOB.validate_python(content["job"]), _RECORDS.validate_python(content["records"])
         except FileNotFoundError:  # another process was quicker
             pass
-        except (ValueError, KeyError, TypeError):  # it is none of ours
+        except (ValueError, KeyError, TypeError):  # not a file that we wrote
             self.set_aside(job_id)
         return None
 
     def is_news(self, kept: Job, stored: Job) -> bool:
-        """Whether the row lacks what was kept. If not, it goes: it is known, or does not fit and is set aside."""
+        """Whether the row lacks what was kept. If not, the file is removed; or set aside if it does not fit the row."""
         if _is_known(kept, stored):
             self.forget(kept.id)
             return False
-        # A row that is still a plan has lost the attempt; nobody has begun another one, and nobody must.
+        # A row that is still a plan has lost the attempt; no other one was begun, and none must be.
         is_of_another = stored.state is not JobState.PLANNED and stored.attempt_token != kept.attempt_token
         if is_of_another or (stored.is_terminal and not stored.is_answered_by(kept)):
             self.set_aside(kept.id)
@@ -87,8 +87,8 @@ class WriteAhead:
         return True
 
     async def replay(self, ledger: Ledger) -> None:
-        """Write what a process before us could not. What does not fit the ledger is set aside. Raises LedgerError."""
-        # One after another, and the ledger's error ends it: what is left lies there for the next try.
+        """Write to the ledger what an earlier process could not; what does not fit is set aside. Raises LedgerError."""
+        # One after another, ended by the ledger's error: the rest stays for the next try.
         for path in sorted(self.folder.glob("*.json")):
             try:
                 found = self.read(path.stem)
@@ -99,19 +99,19 @@ class WriteAhead:
                 await self._replay_one(*found, ledger)
 
     async def _replay_one(self, kept: Job, records: Sequence[AuditRecord], ledger: Ledger) -> None:
-        """These facts win over whoever has only taken the attempt over. The job is then free for the next driver."""
+        """These facts win over a process that has only taken the attempt over. The job is then free for a driver."""
         while True:
             stored = await ledger.get(kept.id)
             if stored is None and kept.state is not JobState.PLANNED:
                 await self._restore(kept, records, ledger)
                 return
-            # Nothing was sent for it, and without its row it never was.
+            # Nothing was sent for it, so without its row there is no such job.
             if stored is None:
                 self.forget(kept.id)
                 return
             if not self.is_news(kept, stored):
                 return
-            with contextlib.suppress(JobMoved):  # somebody wrote it just now: look again
+            with contextlib.suppress(JobMoved):  # another process has just written it: read it again
                 await ledger.save(stored, come_late(stored, _free(kept, stored.owner)), records)
                 self.forget(kept.id)
                 return
@@ -126,14 +126,14 @@ class WriteAhead:
 
 
 def _free(kept: Job, owner: str | None) -> Job:
-    """For the next driver, where there is anything left to be driven."""
+    """The job without an owner, due now, if there is anything left to drive; else with ``owner``."""
     return replace(kept, owner=None, due_at=kept.updated_at) if kept.state in DRIVEN else replace(kept, owner=owner)
 
 
 def _is_known(kept: Job, stored: Job) -> bool:
-    """The row is the same attempt, and as far as what was kept or further."""
+    """Whether the row is of the same attempt and at least as far as what was kept."""
     if kept.state is JobState.PLANNED:
-        # Nothing had been sent: whoever has carried it on since knew all that was to be known.
+        # Nothing had been sent: whoever has carried the job on since knows at least as much.
         return stored.state is not JobState.PLANNED
     if stored.attempt_token != kept.attempt_token or stored.is_answered_by(kept):
         return False

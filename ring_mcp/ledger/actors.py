@@ -17,7 +17,7 @@ ACTORS_CHANNEL = "ring_mcp_actors"
 
 
 def find_member(name: str, dialect: Dialect, *, hold: bool = False) -> Transaction[Member | None]:
-    """Also one who was revoked: what they may do is then known, too. ``hold``: whoever revokes them waits until this
+    """The member of that name, revoked or not; None if there is none. ``hold``: a revocation waits until this
     transaction has ended."""
     lock = " FOR SHARE" if hold and not dialect.text_times else ""  # in SQLite a writer is alone anyway
     rows = yield Statement(f"SELECT * FROM ring_mcp_actors WHERE name = :name{lock}", {"name": name})  # noqa: S608
@@ -25,7 +25,7 @@ def find_member(name: str, dialect: Dialect, *, hold: bool = False) -> Transacti
 
 
 def find_members(token_hashes: Collection[str], dialect: Dialect) -> Transaction[dict[str, Member]]:
-    """Who these tokens are, by the hash; those that nobody has, or has any more, are left out."""
+    """The members by the hashes of their tokens. Unknown and revoked tokens are left out."""
     rows = yield Statement(
         f"SELECT * FROM ring_mcp_actors WHERE token_sha256 {dialect.is_any_of('hashes')} AND revoked_at IS NULL",  # noqa: S608
         {"hashes": dialect.any_of(token_hashes)},
@@ -44,7 +44,7 @@ def list_members(dialect: Dialect) -> Transaction[list[Member]]:
 
 
 def add_member(member: Member, token_hash: str, dialect: Dialect) -> Transaction[None]:
-    """Raises InvalidRequest if somebody has that name; who was revoked comes back with what is said now."""
+    """Add a member, or a revoked one again with new values. Raises InvalidRequest if the name has a valid token."""
     values = {
         "name": member.name,
         "token_sha256": token_hash,
@@ -57,7 +57,7 @@ def add_member(member: Member, token_hash: str, dialect: Dialect) -> Transaction
     sets = ", ".join(f"{name} = excluded.{name}" for name in values if name != "name")
     rows = yield Statement(
         f"INSERT INTO ring_mcp_actors ({', '.join(values)}) VALUES ({', '.join(f':{name}' for name in values)})"  # noqa: S608
-        # In the statement itself: of two who add one name at once, one is refused, and no living token is overwritten.
+        # In the statement itself: if two add one name at once, one is refused, and no valid token is overwritten.
         f" ON CONFLICT (name) DO UPDATE SET {sets}, revoked_at = NULL"
         " WHERE ring_mcp_actors.revoked_at IS NOT NULL RETURNING name",
         values,
@@ -70,11 +70,11 @@ def add_member(member: Member, token_hash: str, dialect: Dialect) -> Transaction
 
 
 def revoke_member(name: str, at: datetime, dialect: Dialect) -> Transaction[Member]:
-    """Raises NotFound if nobody has a token by that name; to say it twice changes nothing."""
+    """Revoke a token; doing it twice changes nothing. Raises NotFound if nobody has that name."""
     member = yield from find_member(name, dialect)
     if member is None:
-        raise NotFound(f"nobody is called {name!r}", next_action="`ring-mcp tokens list` has the names.")
-    # The first time stands: it says since when nothing more was spent.
+        raise NotFound(f"no token has the name {name!r}", next_action="`ring-mcp tokens list` has the names.")
+    # The first time stays: it says since when nothing more was spent.
     if member.revoked_at is not None:
         return member
     yield Statement(

@@ -12,7 +12,7 @@ from ring_mcp.clock import to_iso
 from ring_mcp.domain import Asset, AuditRecord, ImagePlan, Job, VideoPlan
 
 THUMBNAIL_SOURCE = "scripted-media-thumbnail"
-"""Ring's word for who made a thumbnail: no provider."""
+"""What Ring writes as the source of a thumbnail, in place of a provider."""
 
 
 def asset_row(job: Job, asset: Asset) -> AuditRecord:
@@ -53,7 +53,7 @@ def _clip_facts(job: Job, plan: VideoPlan, asset: Asset) -> dict[str, Any]:
     return {
         "model": job.served_model or plan.model,
         "qualityMode": plan.quality_mode,
-        # None is that of an edit or extension: as large as its source, which nobody has told us.
+        # None for an edit or extension: as large as its source, whose size is not known.
         "resolution": plan.resolution or "source",
         "requestId": job.provider_request_id,
         "remasterFromRequestId": plan.remaster_from_request_id,
@@ -83,7 +83,7 @@ def _row(
         "url": asset.url,
         "fileId": asset.file_id,
         "size": asset.size_bytes,
-        # The job's time and not that of now: written again after a crash, the row says the same.
+        # The job's time and not the present one: written again after a crash, the row is the same.
         "createdAt": to_iso(job.created_at),
         "contentType": asset.content_type,
         "sha256": asset.sha256,
@@ -91,7 +91,7 @@ def _row(
         "contentCredentials": asset.content_credentials,
         "jobId": job.id,
         **ours,
-        # Left out where it is none: Ring's own rows know of no sandbox.
+        # Left out if false: Ring's own rows have no such key.
         "sandbox": job.sandbox or None,
     }
     return AuditRecord(table=table, id=asset.record_id, data={k: v for k, v in data.items() if v is not None})

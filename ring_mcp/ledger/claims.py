@@ -1,6 +1,6 @@
 """The transactions of taking over: which open jobs a process may have, and which it may not.
 
-A job is carried on only by a process that holds its account: one WHERE clause (``_held``) says so for both databases.
+Only a process that holds a job's account may carry it on: one WHERE clause (``_match_held``) for both databases.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ring_mcp.ledger.base import Stranded
 from ring_mcp.ledger.rows import Dialect, decode_job, encode
 from ring_mcp.ledger.statements import IS_DRIVEN, Condition, Statement, Transaction
 
-# Each is a branch of one UNION ALL, of which SQLite takes 500; who is left out is still dead the next time.
+# Each is a branch of one UNION ALL, of which SQLite takes 500; owners left out are still dead the next time.
 _OWNERS_AT_ONCE = 50
 
 _MARKS = ("endpoint", "account_id", "key_fingerprint")
@@ -29,7 +29,7 @@ def _match_held(holder: Holder, dialect: Dialect) -> tuple[str, dict[str, Any]]:
     accounts = []
     for i, account in enumerate(holder.accounts):
         parameters[f"provider{i}"] = account.provider
-        # Said as IS NULL: ``= NULL`` is true of no row.
+        # IS NULL, since ``= NULL`` is true of no row.
         there = "endpoint IS NULL"
         if account.endpoint is not None:
             there = f"endpoint = :endpoint{i}"
@@ -39,7 +39,7 @@ def _match_held(holder: Holder, dialect: Dialect) -> tuple[str, dict[str, Any]]:
             if (mark := getattr(account, name)) is not None:
                 marks.append(f"{name} = :{name}{i}")
                 parameters[f"{name}{i}"] = mark
-        # Without a mark it holds nothing: an empty condition would hold the jobs of everybody.
+        # An account without marks holds nothing: an empty condition would hold everybody's jobs.
         same = f"({there} AND ({' OR '.join(marks)}))" if marks else "(1 = 0)"
         not_recorded = "(account_id IS NULL AND key_fingerprint IS NULL)"
         accounts.append(f"(provider = :provider{i} AND ({same} OR {not_recorded}))")
@@ -47,24 +47,25 @@ def _match_held(holder: Holder, dialect: Dialect) -> tuple[str, dict[str, Any]]:
 
 
 def match_unowned(dead: Collection[str], dialect: Dialect) -> list[Condition]:
-    """That a job has no owner, or a dead one: each is looked up by an index of its own."""
+    """Two conditions, each with its own index: a job has no owner, or a dead one."""
     return [("owner IS NULL", {}), (f"owner {dialect.is_any_of('dead')}", {"dead": dialect.any_of(dead)})]
 
 
 def _free(dead: Collection[str], dialect: Dialect) -> tuple[str, dict[str, Any]]:
-    """The condition that a job is under way and that nobody alive drives it."""
+    """The condition that a job is open and that no live process drives it."""
     free, parameters = _any_of(match_unowned(dead, dialect))
     return f"({IS_DRIVEN} AND {free})", parameters
 
 
 def _any_of(conditions: Sequence[Condition]) -> tuple[str, dict[str, Any]]:
-    """One of these holds."""
+    """The condition that one of these holds."""
     parameters = {name: value for _, of in conditions for name, value in of.items()}
     return f"({' OR '.join(each for each, _ in conditions)})", parameters
 
 
 def open_owners(me: str) -> Transaction[list[str]]:
-    """Who has jobs under way, beside this process. Each is looked up behind the one before: not all of their rows."""
+    """The other processes that own open jobs. Each is looked up in the index after the previous one, so that not all
+    of their rows are read."""
     rows = yield Statement(
         "WITH RECURSIVE each_one(owner) AS ("
         "SELECT MIN(owner) FROM media_jobs WHERE finished_at IS NULL AND owner IS NOT NULL UNION ALL"
@@ -87,11 +88,11 @@ def find_free_jobs(
 ) -> Transaction[list[str]]:
     """The ids of jobs that have no owner or a dead one, of the accounts that ``holder`` holds, the longest due first.
 
-    They are read owner by owner, in the order of the index; of very many dead owners some are left for the next time.
+    They are read owner by owner, in index order; if very many owners are dead, some are left for the next call.
     """
     held, parameters = _match_held(holder, dialect)
     parameters |= {"limit": limit, "now": dialect.time(now)}
-    # One that is asked for is taken whether it is due or not.
+    # A job that is asked for is taken whether it is due or not.
     if job_id is not None:
         free, of_free = _free(dead, dialect)
         rows = yield Statement(
@@ -104,7 +105,7 @@ def find_free_jobs(
     each = [
         "SELECT id, due_at FROM (SELECT id, due_at, owner FROM media_jobs"  # noqa: S608
         f" WHERE {whose} AND {IS_DRIVEN}{is_due} AND {held}"
-        # By the owner too, although a branch has only one: so the order is the index's own, and no further row is read.
+        # By the owner too, although a branch has only one: then it is the order of the index, and nothing is sorted.
         f" ORDER BY owner, due_at LIMIT :limit) AS free_{i}"
         for i, whose in enumerate(["owner IS NULL", *(f"owner = :{name}" for name in owners)])
     ]
@@ -129,7 +130,7 @@ def claim_jobs(
     found = yield from find_free_jobs(dead, holder, now, limit, parked, dialect, job_id)
     if not found:
         return []
-    # Before the UPDATE, which answers with the new owner alone; it is read for the count of takeovers.
+    # Read for the metric of takeovers, before the UPDATE, which returns only the new owner.
     before = yield Statement(
         f"SELECT owner, state, kind FROM media_jobs WHERE id {dialect.is_any_of('ids')}",  # noqa: S608
         {"ids": dialect.any_of(found)},
@@ -137,13 +138,13 @@ def claim_jobs(
     free, of_free = _free(dead, dialect)
     held, of_held = _match_held(holder, dialect)
     is_due = "" if parked else " AND due_at <= :now"
-    # Said again: of a row that is being written just now, PostgreSQL looks at the conditions once more.
+    # The conditions again: PostgreSQL checks them anew for a row that another transaction has just written.
     rows = yield Statement(
         "UPDATE media_jobs SET owner = :me, version = version + 1, updated_at = :now"  # noqa: S608
         f" WHERE id {dialect.is_any_of('ids')} AND {free} AND {held}{is_due} RETURNING *",
         {**of_free, **of_held, "me": me, "now": dialect.time(now), "ids": dialect.any_of(found)},
     )
-    # Where somebody was quicker with one of them it is not known whose the others were: then none is counted.
+    # If another process was quicker with one of them, it is not known which, so none is counted.
     if len(rows) == len(before):
         for each in before:
             count_takeover(each["owner"], each["state"], each["kind"])
@@ -151,13 +152,13 @@ def claim_jobs(
 
 
 def count_takeover(owner: str | None, state: str, kind: str) -> None:
-    """A job whose work had begun was taken from ``owner``. The commit follows; one that fails is counted too much."""
+    """Count that a started job was taken from ``owner``. If the commit that follows fails, it is counted in excess."""
     if owner is not None and state != JobState.PLANNED:
         telemetry.count(metrics.TAKEOVERS, kind)
 
 
 def select_owned_jobs(me: str, holder: Holder, dialect: Dialect) -> Transaction[set[str]]:
-    """The jobs under way that this process owns and may carry on."""
+    """The ids of open jobs that this process owns and may carry on."""
     held, parameters = _match_held(holder, dialect)
     rows = yield Statement(
         f"SELECT id FROM media_jobs WHERE owner = :me AND {IS_DRIVEN} AND {held}",  # noqa: S608
@@ -169,17 +170,17 @@ def select_owned_jobs(me: str, holder: Holder, dialect: Dialect) -> Transaction[
 def select_stranded_jobs(
     free: Sequence[Condition], holder: Holder, dialect: Dialect, job_id: str | None = None
 ) -> Transaction[list[Stranded]]:
-    """Jobs under way that are ``free`` and that ``holder`` must leave alone, by account, the oldest first.
+    """Open jobs that have no live driver and that ``holder`` must leave alone, by account, the oldest first.
 
-    ``free``: one of these holds. A single job is looked at whether it is of the sandbox or not.
+    ``free``: conditions of which one has to hold. A single job is looked at whether it is of the sandbox or not.
     """
     held, parameters = _match_held(holder, dialect)
     for _, of_free in free:
         parameters |= of_free
     asked = "sandbox = :sandbox" if job_id is None else "id = :id"
     facts = ", ".join(("provider", "sandbox", *_MARKS))
-    # A SELECT for each condition: an OR of both would be read without the index of either. IS NOT TRUE, since with a
-    # mark that a row lacks the comparison is NULL, and NOT of it as well: such a row would be in nobody's list.
+    # A SELECT for each condition: an OR of both would use the index of neither. IS NOT TRUE, since comparing a mark
+    # that a row lacks gives NULL, and so does its NOT: such a row would be in nobody's list.
     all_free = " UNION ALL ".join(
         f"SELECT {facts}, created_at FROM media_jobs"  # noqa: S608
         f" WHERE {is_free} AND {IS_DRIVEN} AND {asked} AND {held} IS NOT TRUE"
@@ -200,9 +201,9 @@ def select_stranded_jobs(
 
 
 def complete_account(account: Account, dialect: Dialect) -> Transaction[None]:
-    """Write the provider's own id into open rows that know only the key's fingerprint.
+    """Write the provider's own id into open rows that have only the key's fingerprint.
 
-    The version stays as it is: whoever drives such a job is not to be disturbed; no ordinary write has these columns.
+    The version stays, so as not to disturb the job's driver; no ordinary write has these columns.
     """
     there = "endpoint IS NULL" if account.endpoint is None else "endpoint = :endpoint"
     yield Statement(
@@ -214,7 +215,7 @@ def complete_account(account: Account, dialect: Dialect) -> Transaction[None]:
 
 
 def mark_in_line(job_ids: Collection[str], me: str, now: datetime, dialect: Dialect) -> Transaction[None]:
-    """Write into jobs of this process that they wait in line until now. Their versions stay, as above."""
+    """Note that jobs of this process still wait in line. Their versions stay, as above."""
     yield Statement(
         f"UPDATE media_jobs SET in_line_at = :now WHERE id {dialect.is_any_of('ids')}"  # noqa: S608
         f" AND owner = :me AND state = '{JobState.PLANNED}'",
@@ -225,7 +226,10 @@ def mark_in_line(job_ids: Collection[str], me: str, now: datetime, dialect: Dial
 def hand_over(
     job_id: str, to: Account, sandbox: bool, free: Sequence[Condition], now: datetime, dialect: Dialect
 ) -> Transaction[Job]:
-    """Make an open job that is ``free`` one of another account of its provider; due at once."""
+    """Give an open job that is ``free`` to another account of its provider; it is due at once.
+
+    Raises NotFound, InvalidRequest or JobMoved.
+    """
     is_free, of_free = _any_of(free)
     rows = yield Statement(
         f"SELECT media_jobs.*, {is_free} AS is_free FROM media_jobs WHERE id = :id",  # noqa: S608
@@ -250,7 +254,7 @@ def hand_over(
     sets = ", ".join(f"{name} = :{name}" for name in changed)
     values = {name: encode(name, getattr(after, name), dialect) for name in changed}
     rows = yield Statement(
-        # Whoever has taken the job up since it was read has raised its version, and keeps it with its account.
+        # A process that took the job since it was read has raised its version, and keeps it.
         f"UPDATE media_jobs SET {sets} WHERE id = :id_ AND version = :version_ RETURNING id",  # noqa: S608
         {**values, "id_": job_id, "version_": before.version},
     )

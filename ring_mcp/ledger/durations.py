@@ -1,4 +1,4 @@
-"""How long each model usually takes: three quantiles in one row, moved a little by every job that was followed."""
+"""How long each model usually takes: three quantiles in one row, moved a little by every job that is measured."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from ring_mcp.ledger.statements import Row, Statement, Transaction
 
 _PART = {"quarter_s": 0.25, "half_s": 0.5, "most_s": 0.75}
 _STEP = 0.15
-"""By so much of the middle a quantile moves with one job; less while many agree, see ``note``."""
+"""The part of the median by which one job moves a quantile; less once many jobs are known, see ``note``."""
 
-# Never 0: a provider becomes slower or quicker, and what was learned has to follow.
+# Never 0: a provider becomes slower or quicker, and the quantiles have to follow.
 _LEAST_STEP = 0.03
-# A clip that a machine found only when it woke the next morning must not tell of all others.
+# A clip that a machine found only when it woke the next morning must not count for more.
 LONGEST_S = 3600.0
 
 
 def note(model: str, sandbox: bool, took_s: float, dialect: Dialect) -> Transaction[Usual]:
-    """A job of this model took so long. Each quantile goes up by its part of a step where the job took longer, and down
-    by the rest of it where it did not: it stays where its part of the jobs is below. What is usual by now.
+    """Count in how long a job took; returns what is usual by now.
 
-    The step is larger while little is known, and a job moves no quantile beyond itself.
+    A quantile of part p goes up by p of a step if the job took longer, else down by 1 - p: so it settles where p of the
+    jobs are below it. The step is larger while little is known, and a job moves no quantile beyond its own duration.
     """
     least, most = ("min", "max") if dialect.text_times else ("LEAST", "GREATEST")
     step = f"{most}({_LEAST_STEP}, {_STEP} / (1 + usual.jobs / 10.0)) * usual.half_s"
     sets = ", ".join(
-        # Twice the part: so the middle, whose part is a half, moves by a whole step in either direction.
+        # Twice the part, so that the median moves by a whole step in either direction.
         f"{name} = CASE WHEN excluded.{name} > usual.{name}"
         f" THEN {least}(excluded.{name}, usual.{name} + 2 * {part} * {step})"
         f" ELSE {most}(excluded.{name}, usual.{name} - 2 * {1 - part} * {step}) END"
@@ -56,6 +56,6 @@ def select(model: str, sandbox: bool, dialect: Dialect) -> Transaction[Usual | N
 
 
 def _usual(row: Row) -> Usual:
-    """Moved one by one, they may have passed each other."""
+    """Sorted, since the quantiles are moved one by one and may have passed each other."""
     quarter_s, half_s, most_s = sorted(float(row[name]) for name in _PART)
     return Usual(quarter_s=quarter_s, half_s=half_s, most_s=most_s, jobs=int(row["jobs"]))

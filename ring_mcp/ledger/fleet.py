@@ -1,4 +1,4 @@
-"""What is under way in the whole fleet: jobs by state, and how long the queue is. Sums that the tables keep."""
+"""The state of the whole fleet: jobs by state and age of the queue, from sums that the tables keep; its processes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def count_jobs(sandbox: bool, dialect: Dialect) -> Transaction[Queued]:
 
 def find_wrong_states(dialect: Dialect) -> Transaction[list[WrongSum]]:
     differences = yield Statement(
-        # Each row takes one away from its sum: what is left over is wrong, also where there is no sum at all.
+        # Each row takes one away from its sum: what is left over is wrong, even if there is no sum at all.
         "SELECT sandbox, state, SUM(jobs) AS jobs FROM (SELECT sandbox, state, jobs FROM media_job_states UNION ALL"
         " SELECT sandbox, state, -1 FROM media_jobs) AS each_one"
         " GROUP BY sandbox, state HAVING SUM(jobs) <> 0 ORDER BY state, sandbox"
@@ -48,7 +48,7 @@ def find_wrong_states(dialect: Dialect) -> Transaction[list[WrongSum]]:
 
 def recount_states(dialect: Dialect) -> Transaction[None]:
     yield Statement("DELETE FROM media_job_states")
-    # PostgreSQL keeps a sum in parts (007_states); counted anew, all of it may lie in one.
+    # PostgreSQL keeps a sum in parts (007_states); computed anew, it may be in one part.
     part = "" if dialect.text_times else ", 0"
     names = "sandbox, state" if dialect.text_times else "sandbox, state, part"
     yield Statement(
@@ -62,13 +62,13 @@ def name_this_process(role: str) -> str:
 
 
 def name_session(role: str, host: str, pid: int) -> str:
-    """Under which name a process listens to the database (``application_name``: 63 bytes of ASCII)."""
+    """The name of a process's listening session (``application_name``: at most 63 bytes of ASCII)."""
     sound = "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in host)
     return f"{PROGRAM} {role} {sound[:32]}:{pid}"
 
 
 def select_sessions() -> Transaction[list[Process]]:
-    """The processes that listen to this database. A session ends with its process: nobody has to be forgotten."""
+    """The processes that listen to this database. A session ends with its process, so there is nothing to clean up."""
     rows = yield Statement(
         "SELECT application_name, backend_start FROM pg_stat_activity WHERE datname = current_database()"
         " AND starts_with(application_name, :program) ORDER BY backend_start",

@@ -1,4 +1,4 @@
-"""Lists of jobs, page by page: every page is read from an index, and as many rows as it shows."""
+"""Lists of jobs, page by page: every page is read from an index, with one row more than it shows."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def list_jobs(query: JobQuery, dialect: Dialect) -> Transaction[JobPage]:
         parameters["since"] = dialect.time(query.since)
     if query.before is not None:
         rows = yield _find_cursor(query, dialect)
-        # Where a row stood that is gone is not known: better no page than a wrong one.
+        # The place of a row that is gone is not known: better no page than a wrong one.
         if not rows:
             return JobPage(jobs=[])
-        # By the id as well: of jobs of one instant a page would skip or repeat some.
+        # By the id as well: jobs of one instant would be skipped or repeated.
         where.append(f"({created_at}, id) < ({_time_in_list(query, ':before_at', dialect)}, :before)")
         parameters |= {"before": query.before, "before_at": rows[0]["created_at"]}
     rows = yield Statement(
@@ -36,7 +36,7 @@ def list_jobs(query: JobQuery, dialect: Dialect) -> Transaction[JobPage]:
             None if query.states is None else sorted(set(query.states)),
             f"ORDER BY {created_at} DESC, id DESC LIMIT :limit",
         ),
-        # One more than is shown: so the last page is known for the last, and has no cursor.
+        # One more than is shown, to know whether there is another page.
         {**parameters, **_number_states(query), "limit": limit + 1},
     )
     jobs = [decode_job(row, dialect) for row in rows[:limit]]
@@ -44,7 +44,8 @@ def list_jobs(query: JobQuery, dialect: Dialect) -> Transaction[JobPage]:
 
 
 def _find_cursor(query: JobQuery, dialect: Dialect) -> Statement:
-    """When it was made, if it is one of the list's actor: a page behind another's would tell that it is there."""
+    """Selects when the cursor's job was made, if it is of the list's actor: otherwise a cursor would tell whether
+    another actor's job exists."""
     if query.actor_id is None:
         return Statement("SELECT created_at FROM media_jobs WHERE id = :before", {"before": query.before})
     return Statement(
@@ -65,7 +66,8 @@ def _time_in_list(query: JobQuery, name: str, dialect: Dialect) -> str:
 
 
 def _select_newest(where: Sequence[str], states: Sequence[JobState] | None, newest_first: str) -> str:
-    """The newest of several states are among the newest of each: so an index is read in its order, state by state."""
+    """Selects the newest jobs. Those of several states are among the newest of each, so the index is read in its order
+    for each state."""
     if states is None or len(states) <= 1:
         # An empty list of states means none of them, and must not become all.
         conditions = [*where, *([] if states is None else ["state = :state0" if states else "1 = 0"])]

@@ -29,7 +29,7 @@ def list_pending(backend: str, applied: Collection[int]) -> list[Migration]:
 
 
 def split_statements(script: str) -> list[str]:
-    """Split a script into statements. ``executescript`` would commit the transaction that guards the migration."""
+    """Split a script into statements: ``executescript`` would commit the transaction that guards the migration."""
     statements, current = [], ""
     for line in script.splitlines(keepends=True):
         current += line

@@ -1,4 +1,4 @@
-"""How a job is opened: what stands for the request already, what the caps leave, and the still of a clip."""
+"""The transaction that opens a job: whether the request has one already, what the caps leave, the still of a clip."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def open_job(
     terms: Terms | None = None,
     token_mark: datetime | None = None,
 ) -> Transaction[Opened]:
-    """Nobody opens the same request in the same moment, and where a cap is set nobody whom it holds spends.
+    """Open a job, or join the one that stands for the same request. Under locks: nobody opens the same request at the
+    same time, and if a cap is set, nobody spends who counts against it.
 
-    What an actor may do is read here and not before: whoever was revoked meanwhile spends nothing more, and no more
-    does their old token (``token_mark``) when they have a new one by now. An answer that
-    is given again is that of the job which it has opened, whatever became of it since. Raises CapExceeded,
-    ConfirmationNeeded, LookOnly, Unauthorized.
+    What the actor may do is read here, so that one who was just revoked spends nothing more, nor an old token of theirs
+    (``token_mark``) once they have a new one. A confirmation that is used again leads to the job that it opened,
+    whatever became of that since. Raises CapExceeded, ConfirmationNeeded, InvalidRequest, LookOnly or Unauthorized.
     """
     yield from dialect.take_locks(locks.of_opening(job, still))
-    # Held, since what follows may wait for money: who has revoked somebody was told that nothing is spent any more.
+    # Held to the end: whoever revokes the actor is told that nothing is spent from then on.
     member = yield from actors.find_member(job.actor_id, dialect, hold=True)
     if member is not None:
         member.check_may_spend(token_mark)
@@ -53,22 +53,22 @@ def open_job(
     if still is not None and standing is None:
         needed_usd += still.reserved_usd
     own = member.caps if member is not None else Caps()
-    # Only here: who joins a job spends nothing, and is not to wait for everybody's money.
+    # Only here: a call that joins a job spends nothing and need not wait for this lock.
     yield from dialect.take_locks(locks.of_money(caps, own, job.actor_id, sandbox=job.sandbox))
     for each, of in ((caps, None), (own, job.actor_id)):
         spend = Spend()
-        # Sums that no cap compares are neither read nor locked.
+        # Sums are read only if a cap is compared with them.
         if locks.is_capped(each):
             spend = yield from sum_costs(job.created_at, job.sandbox, dialect, of)
         check_caps(needed_usd, spend, each, job.created_at, of=of)
-    # After the caps: what they refuse must not use up a person's yes.
+    # After the caps: a call that they refuse must not use up a person's confirmation.
     yield from use_answer(job, needed_usd, terms, dialect)
     if still is not None:
         if standing is None:
             yield from insert_job(still, dialect)
         elif unused is not None or standing.state is JobState.DONE:
             standing = yield from _give_still(standing, job)
-        # A still that is done was paid for by an earlier call: it must not be on the bill of this one as well.
+        # A still that is done was paid for by an earlier call, and must not be billed to this one again.
         is_paid = standing is not None and standing.state is JobState.DONE
         taken = {"frame_job_id": (standing or still).id, "frame_was_paid": is_paid}
         still = standing or still
@@ -78,10 +78,10 @@ def open_job(
 
 
 def find_unused_still(still: Job, dialect: Dialect) -> Transaction[Job | None]:
-    """Its clip has ended without a result; but not because a picture that it was to begin with could not be read.
+    """A still that looks the same and whose clip has ended without a result, done or still being made (that is paid
+    for as well). Not one whose clip ended because an input could not be read, which may have been this still.
 
-    Looked for among the newest: one that is free is taken by the next who asks for it, so that none is long behind.
-    One that is still being made is paid for as well: its clip was broken off in the meantime.
+    Only the newest are searched: a free one is taken by the next call that wants it, so it is never far behind.
     """
     asked = {
         "looked_at": _LOOKED_AT_STILLS,
@@ -99,11 +99,10 @@ def find_unused_still(still: Job, dialect: Dialect) -> Transaction[Job | None]:
     )
     for row in rows:
         failure = row["clip_failure"] if isinstance(row["clip_failure"], dict) else json.loads(row["clip_failure"])
-        # A clip that was never sent for such a reason had an input that cannot be read, perhaps this still: it would
-        # only end the next clip the same way.
+        # A clip that was not sent because of an unreadable input may have failed for this still, and so would the next.
         if row["clip_attempt"] is not None or failure["code"] != InvalidRequest.code:
             return decode_job(row, dialect)
-    # Not of an unknown outcome: the clip would wait for a person.
+    # None of unknown outcome: the clip would wait for a person.
     rows = yield Statement(
         "SELECT still.* FROM (SELECT * FROM media_jobs WHERE actor_id = :actor_id AND sandbox = :sandbox"
         " AND request_hash = :hash AND finished_at IS NULL AND parent_job_id IS NOT NULL"
@@ -113,14 +112,14 @@ def find_unused_still(still: Job, dialect: Dialect) -> Transaction[Job | None]:
         asked,
     )
     under_way = (decode_job(row, dialect) for row in rows)
-    # With the key of another account nobody may come by who can finish it, and the clip would wait for that.
+    # None of another account: perhaps nobody with its key comes by to finish it, and the clip would wait.
     return next((job for job in under_way if not job.account.is_recorded or job.account.is_same(still.account)), None)
 
 
 def _give_still(still: Job, clip: Job) -> Transaction[Job]:
-    """From now on it is the picture of this clip, and of no other."""
-    # No version is compared: the lock of what is asked for (``locks``) keeps away whoever else would give it. And none
-    # is counted while it is under way: who drives it knows that version, and writes nothing of its clip.
+    """Make it the still of this clip and of no other."""
+    # No version is compared: the lock of the request keeps other openers away. And while the still is being made, its
+    # version stays as its driver knows it, which never writes this column.
     rows = yield Statement(
         "UPDATE media_jobs SET parent_job_id = :clip, version = version + :counted WHERE id = :id RETURNING version",
         {"clip": clip.id, "id": still.id, "counted": int(still.is_terminal)},
@@ -129,10 +128,10 @@ def _give_still(still: Job, clip: Job) -> Transaction[Job]:
 
 
 def find_same_request(job: Job, dialect: Dialect) -> Transaction[Job | None]:
-    """The job that already stands for this request, if there is one.
+    """The job that already stands for this request, if there is one. Raises InvalidRequest if its key has another.
 
-    With a key: whatever job has the key, unless it is known to have cost nothing. Without: an identical one that is
-    still open or unknown, or that ended without anybody having been told.
+    With a key: the job that has the key, unless it is known to have cost nothing. Without: an identical one that is
+    open or unknown, or whose outcome was never delivered.
     """
     if job.idempotency_key is not None:
         found = yield from find_job(job.actor_id, job.idempotency_key, job.sandbox, dialect)
@@ -142,7 +141,7 @@ def find_same_request(job: Job, dialect: Dialect) -> Transaction[Job | None]:
                 "use a new key for a new request, the same key only to repeat one"
             )
         return found
-    # An open job was never delivered: so what is joined was not, or its outcome is unknown. Each has its own index.
+    # A job that is joined was never delivered (an open one is not), or is unknown. Each case has its own index.
     same = "actor_id = :actor_id AND sandbox = :sandbox AND request_hash = :hash AND idempotency_key IS NULL"
     rows = yield Statement(
         "SELECT * FROM (SELECT * FROM (SELECT * FROM media_jobs"  # noqa: S608

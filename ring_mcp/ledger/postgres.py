@@ -1,8 +1,8 @@
 """The ledger in PostgreSQL, for several server processes on several machines.
 
-Who drives a job, and whether that process lives, the heartbeat of the job's task says (``ledger.tasks``), by the
-database's clock. ``version`` in the job row is the fencing token: a process that was only paused cannot overwrite its
-successor.
+Which process drives a job, and whether it is alive, is told by the heartbeat of the job's task (``ledger.tasks``), by
+the database's clock. ``version`` in the job row is the fencing token: a process that was only paused cannot overwrite
+its successor.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ _MIGRATION_LOCK_TIMEOUT_S = 60.0
 
 
 class PostgresLedger(TransactionalLedger):
-    """See ``ledger.base.Ledger``. ``lease_s`` is how long a silent process is believed to be alive, and ``grace_s`` how
-    long a due task may wait before its job counts as nobody's; ``lock_timeout_s`` how long anything waits for a lock
-    that somebody else holds: then nothing was done, and the caller hears of it."""
+    """See ``ledger.base.Ledger``. ``lease_s``: how long a silent process counts as alive. ``grace_s``: how long a due
+    task may wait before its job counts as nobody's. ``lock_timeout_s``: how long a transaction waits for a lock; then
+    it fails, and has done nothing."""
 
     name = "postgres"
     dialect = Dialect(text_times=False)
@@ -83,11 +83,11 @@ class PostgresLedger(TransactionalLedger):
         self._started = False
         self._starting = asyncio.Lock()
         self._committing = set[str]()
-        # A quarter is left for what takes no lock: running jobs write their steps while callers wait for each other.
+        # A quarter is left for transactions without locks: jobs write their steps while callers wait for each other.
         self._turns = Turns(lock_timeout_s, at_once=max(1, max_connections * 3 // 4))
 
     async def _check(self, connection: AsyncConnection[dict[str, Any]]) -> None:
-        """A dead connection is seldom the only one: look at all, where the pool would find one after a pause each."""
+        """Check all connections if one is dead: it is seldom the only one, and the pool would pause for each."""
         try:
             await AsyncConnectionPool.check_connection(connection)
         except psycopg.Error:
@@ -110,7 +110,7 @@ class PostgresLedger(TransactionalLedger):
 
     async def aclose(self) -> None:
         if self._started:
-            # A courtesy: without it others wait for the lease to run out. No end may fail or hang for it.
+            # A courtesy: otherwise others wait for the lease to run out. Closing must not fail or hang for it.
             with contextlib.suppress(psycopg.Error, PoolTimeout):
                 async with self._pool.connection(timeout=2.0) as connection:
                     await begin(connection, self._lock_timeout_s)
@@ -118,11 +118,11 @@ class PostgresLedger(TransactionalLedger):
         await self._pool.close()
 
     async def _read(self, transaction: Transaction[T]) -> T:
-        # A read needs what ``begin`` sets for the planner as well, and that lasts for a transaction only.
+        # A read needs the planner's settings of ``begin`` as well, which last for one transaction.
         return await self._write(transaction)
 
     async def _write(self, transaction: Transaction[T], turns: Sequence[int] = (), *, relaxed: bool = False) -> T:
-        """Every commit is synced: to say otherwise of one would be a round trip more."""
+        """Every commit is synced, ``relaxed`` or not: to relax one would take another round trip."""
         await self.start()
         with translate_errors():
             async with self._turns.take(turns) as lock_timeout_s, self._transaction(lock_timeout_s) as connection:
@@ -136,38 +136,38 @@ class PostgresLedger(TransactionalLedger):
             yield connection
 
     async def ping(self) -> None:
-        """A row is written as it is, so that a database that can only be read is noticed."""
+        """Also writes a row unchanged, so that a read-only database is noticed."""
         await super().ping()
         await self._write(_write_row())
 
     def _with_driver(self, opening: Transaction[Opened]) -> Transaction[Opened]:
         opened = yield from tasks.with_tasks(opening)
-        # From here on only the commit is missing: if no confirmation of it comes, ``open`` has to look.
+        # Only the commit is left: if its confirmation is lost, ``open`` has to look.
         if not opened.joined:
             self._committing.add(opened.job.id)
         return opened
 
     async def _read_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
-        # With grace, as it is for people to read: a task that was put down a moment ago is about to be taken.
+        # With grace, since people read it: a task that was put back a moment ago is about to be taken.
         return await self._read(make([tasks.match_untaken(self.lease_s, self._grace_s)]))
 
     async def _write_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
         return await self._write(make([tasks.match_untaken(self.lease_s)]))
 
     async def open(self, job: Job, caps: Caps, still: Job | None = None, terms: Terms | None = None) -> Opened:
-        """The task is committed with the row, and whoever finds it submits: so a commit whose confirmation was lost is
-        looked for before a caller is told that nothing was started."""
+        """The task is committed with the row, and any process submits it then: so if the confirmation of the commit is
+        lost, the row is looked for before the caller is told that nothing was started."""
         try:
             return await super().open(job, caps, still, terms)
         except LedgerError as exc:
-            # It failed before its commit: nothing of it can be in the database.
+            # It failed before the commit: nothing of it can be in the database.
             if job.id not in self._committing:
                 raise
             try:
                 turns = locks.of_opening(job, still)
                 return await self._write(_find_opened(job, still, self.dialect, exc), turns)
             except LedgerError as again:
-                # It was looked for and is not there: the first error is the whole truth.
+                # The row was looked for and is not there: the first error stands.
                 if again is exc:
                     raise
                 raise LedgerError(
@@ -179,7 +179,7 @@ class PostgresLedger(TransactionalLedger):
             self._committing.discard(job.id)
 
     async def claim_one(self, holder: Holder, job_id: str) -> Job | None:
-        """PgQueuer has given the job to this process, or nobody alive has it: see ``tasks.claim``."""
+        """Take a job that PgQueuer has given to this process, or that no live process has: see ``tasks.claim``."""
         now = self._clock.now()
         return await self._write(tasks.claim(self.owner, holder, job_id, now, self.lease_s))
 
@@ -202,8 +202,8 @@ def _write_row() -> Transaction[None]:
 
 
 def _find_opened(job: Job, still: Job | None, dialect: Dialect, why: LedgerError) -> Transaction[Opened]:
-    """What was committed without a confirmation. Raises ``why`` where nothing was; with the locks of the one that
-    opens, so that it is not asked before that one has ended."""
+    """The job that was committed although the confirmation was lost. Raises ``why`` if it was not committed. Takes the
+    locks of the transaction that opens, so that it looks only after that one has ended."""
     yield from dialect.take_locks(locks.of_opening(job, still))
     found = yield from get_job(job.id, dialect)
     if found is None:
@@ -213,11 +213,11 @@ def _find_opened(job: Job, still: Job | None, dialect: Dialect, why: LedgerError
 
 
 async def migrate(dsn: str) -> list[str]:
-    """Apply what is pending, each file in a transaction of its own, and PgQueuer's tables beside them.
+    """Apply pending migrations, each file in a transaction of its own, and PgQueuer's tables.
 
-    Returns the names that were applied. Raises ConfigError where PgQueuer is not installed.
+    Returns the names of what was applied. Raises ConfigError if PgQueuer is not installed, and LedgerError.
 
-    The lock ends with the transaction: one of the session would stay with a pooler's connection, and stop everybody.
+    The lock ends with the transaction: a session's lock would stay on a pooler's connection and block everybody.
     """
     task_tables.check_library()
     done = []
@@ -225,10 +225,10 @@ async def migrate(dsn: str) -> list[str]:
         for migration in migrations("postgres"):
             await begin(connection, _MIGRATION_LOCK_TIMEOUT_S)
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", (locks.CLAIMS,))
-            # Asked under the lock: somebody may have applied it while this one waited.
+            # Read under the lock: another process may have applied it while this one waited.
             if migration.version not in await _read_applied(connection):
                 await connection.execute(migration.sql)
-                # The files note themselves, too, for those who run them by psql.
+                # The files record themselves, too, for those who run them with psql.
                 await connection.execute(
                     "INSERT INTO ring_mcp_migrations VALUES (%s) ON CONFLICT DO NOTHING", (migration.version,)
                 )

@@ -1,7 +1,7 @@
-"""What a process says to PostgreSQL and hears from it beside the ledger's transactions: tasks, and notifications.
+"""Connections to PostgreSQL for tasks and notifications, apart from those of the ledger.
 
-Heartbeats must not wait behind callers, so the connections are not the ledger's. One of them listens, and does nothing
-else: it is opened again whenever it is lost, and whoever listens is then told that something may have been missed.
+Heartbeats must not wait behind callers, so the connections are not the ledger's. One of them only listens: it is opened
+again whenever it is lost, and its listeners are then told that notifications may have been missed.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 Heard = Callable[[str], None]
-"""Is given the payload of a notification."""
+"""Called with the payload of a notification."""
 
 _LOCK_TIMEOUT_S = 5.0
 _RECONNECT_S = 1.0
 _MAX_SESSIONS = 3  # beside the one that listens
 _ALIVE: dict[str, Any] = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
-"""A server that has vanished without a word is noticed within half a minute."""
+"""A server that has vanished silently is noticed within half a minute."""
 
 
 class PostgresChannel:
-    """``listen_dsn`` is where notifications come from: a pooler in transaction mode passes none on. ``name``: what the
-    listening session is called, for those who look who is there."""
+    """``listen_dsn``: where to listen, since a pooler in transaction mode passes no notifications on; None: ``dsn``.
+    ``name``: the listening session's application name."""
 
     def __init__(self, dsn: str, listen_dsn: str | None = None, *, name: str | None = None) -> None:
         self._listen_dsn = listen_dsn or dsn
@@ -67,15 +67,15 @@ class PostgresChannel:
         self.is_listening = False
 
     def on(self, channel: str, heard: Heard) -> None:
-        """Have every notification of a channel given to ``heard``. To be said before ``start``."""
+        """Call ``heard`` for every notification of a channel. To be called before ``start``."""
         self._heard.setdefault(channel, []).append(heard)
 
     def after_a_gap(self, do: Callable[[], None]) -> None:
-        """Have this done whenever notifications may have been missed."""
+        """Call ``do`` whenever notifications may have been missed."""
         self._after_a_gap.append(do)
 
     async def start(self) -> None:
-        """Begin to listen, in the background. A database that is away is tried again."""
+        """Begin to listen, in the background. A database that is away is retried."""
         await self._pool.open()
         self._listening = asyncio.create_task(self._listen())
 
@@ -94,9 +94,9 @@ class PostgresChannel:
                 return await cursor.fetchall() if cursor.description else []
 
     async def run(self, transaction: Transaction[T], *, alone_as: int | None = None) -> T | None:
-        """One of the ledger's transactions. Raises LedgerError.
+        """Run one of the ledger's transactions. Raises LedgerError.
 
-        ``alone_as``: an advisory lock without which nothing is done, and the answer is None.
+        ``alone_as``: an advisory lock; if another process has it, nothing is done and None is returned.
         """
         with translate_errors():
             async with self._pool.connection() as connection:
@@ -104,13 +104,13 @@ class PostgresChannel:
                 if alone_as is not None:
                     cursor = await connection.execute("SELECT pg_try_advisory_xact_lock(%s) AS is_ours", (alone_as,))
                     row = await cursor.fetchone()
-                    # Tried and not waited for: who has the lock does the work for everybody.
+                    # Not waited for: the process that has the lock does the work for all.
                     if row is None or not row["is_ours"]:
                         return None
                 return await drive(connection, transaction)
 
     async def tell(self, channel: str, payload: str = "") -> None:
-        """Raises LedgerError."""
+        """Send a notification. Raises LedgerError."""
         await self.fetch("SELECT pg_notify($1, $2)", channel, payload)
 
     async def _listen(self) -> None:
@@ -120,7 +120,7 @@ class PostgresChannel:
                 async with open_connection(self._listen_dsn, self._name) as connection:
                     for channel in self._heard:
                         await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
-                    # After LISTEN, never before: what happened until now is read, what happens from now on is heard.
+                    # After LISTEN, never before: earlier changes are read now, later ones are notified.
                     self.is_listening, told = True, ""
                     for do in self._after_a_gap:
                         do()

@@ -1,11 +1,12 @@
-"""Talking to PostgreSQL: every transaction says itself what it needs, and driver's errors become the ledger's.
+"""Sessions of PostgreSQL: every transaction sets what it needs, and the driver's errors become the ledger's.
 
-Nothing is left to defaults of the server, of the role or of the connection, and nothing stays behind on a connection:
-a pooler in transaction mode, which gives each transaction another one, does no harm.
+Nothing depends on defaults of the server, the role or the connection, and nothing stays behind on a connection: so a
+pooler in transaction mode, which gives each transaction another one, works.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -30,20 +31,19 @@ CONNECTION: dict[str, Any] = {
     "autocommit": True,  # transactions are begun by hand, see ``begin``
     "row_factory": dict_row,
     "connect_timeout": int(CONNECT_TIMEOUT_S),
-    "prepare_threshold": None,  # a prepared statement lies on one connection, and the next one may be another
+    "prepare_threshold": None,  # a prepared statement stays on one connection, and the next one may be another
 }
 
-
 PLANNING = "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off;"
-"""An index is read in its order, and no further than is wanted. The planner would rather collect what fits and sort it,
-where it believes that it is little."""
+"""An index is read in its order and no further than needed. If it expects few rows, the planner would rather read all
+that match and sort them."""
 
 
 async def begin(connection: AsyncConnection[dict[str, Any]], lock_timeout_s: float) -> None:
-    """Begin a transaction that reads what others have committed meanwhile and that is on disk when it ends.
+    """Begin a transaction that sees what others commit meanwhile, and that is on disk when it has ended.
 
-    Under a stricter isolation the snapshot is older than the lock that was waited for: two callers would both find
-    nothing, and pay. A durability that is stronger than ours is kept.
+    Under a stricter isolation the snapshot would be older than the lock that was waited for: two callers would both
+    find nothing, and both pay. A stronger durability than ours is kept.
     """
     # All in one text: without parameters it is one round trip, for every transaction.
     await connection.execute(
@@ -58,9 +58,9 @@ async def begin(connection: AsyncConnection[dict[str, Any]], lock_timeout_s: flo
 
 @contextlib.asynccontextmanager
 async def open_connection(dsn: str, name: str | None = None) -> AsyncIterator[AsyncConnection[dict[str, Any]]]:
-    """One connection beside the pool. If there is none, it says so at once, where the pool would try for a while.
+    """One connection outside the pool, which fails at once where the pool would retry. Raises LedgerError.
 
-    ``name``: what the session is called in the database.
+    ``name``: the session's application name.
     """
     named: dict[str, Any] = {} if name is None else {"application_name": name}
     try:
@@ -77,7 +77,7 @@ async def open_connection(dsn: str, name: str | None = None) -> AsyncIterator[As
 
 
 async def drive(connection: AsyncConnection[dict[str, Any]], transaction: Transaction[T]) -> T:
-    """Send what the transaction asks for, statement by statement; its own answer at the end."""
+    """Execute a transaction's statements one by one; returns its result."""
     rows: Sequence[Row] | None = None
     while True:
         try:
@@ -97,14 +97,19 @@ def _psycopg_style(sql: str) -> str:
 
 def busy() -> LedgerError:
     return LedgerError(
-        "the database of DATABASE_URL is busy: somebody holds a lock in it for too long",
+        "the database of DATABASE_URL is busy: another transaction has held a lock for too long",
         next_action="This call started nothing. Call again in a moment.",
     )
 
 
 @contextlib.contextmanager
 def translate_errors() -> Iterator[None]:
-    """psycopg's errors as LedgerError. The driver's text may hold host, user and values, so only its class is named."""
+    """psycopg's errors as LedgerError. The driver's text may hold host, user and values, so only its class is named.
+
+    A cancellation is not lost in the block: on Python 3.11, ``asyncio.wait_for``, with which the pool waits for a
+    connection, loses one that comes together with the connection, and a loop that was cancelled would go on for ever.
+    """
+    before = _count_cancellations()
     try:
         yield
     except PoolTimeout as exc:
@@ -115,3 +120,10 @@ def translate_errors() -> Iterator[None]:
         raise LedgerError(f"the database of DATABASE_URL cannot be used ({type(exc).__name__})") from exc
     except psycopg.Error as exc:
         raise LedgerError(f"the database refused a statement ({type(exc).__name__} {exc.sqlstate or ''})") from exc
+    if _count_cancellations() > before:
+        raise asyncio.CancelledError
+
+
+def _count_cancellations() -> int:
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()

@@ -1,4 +1,4 @@
-"""Questions about spending, and the one use that a yes has: in the transaction that opens the job, or never."""
+"""Questions about spending. A confirmation can be used once: in the transaction that opens the job."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ring_mcp.ledger.rows import Dialect, encode, storable, ticks_to_usd, usd_to
 from ring_mcp.ledger.statements import Row, Statement, Transaction
 
 MAX_OPEN_ITEMS = 400
-"""Of one actor, of those that nobody has answered: the oldest questions go first."""
+"""Unanswered items that one actor may have; beyond that, the oldest questions are removed."""
 
-# Each takes a person's typing within the hour, so that none is ever left out; a bound all the same.
+# A bound that is never reached: a person types each approval, and it lasts an hour.
 _APPROVED_LOOKED_AT = 100
-# Of these one that is missed is only put anew: the newest are those that a person has seen.
+# The newest are those that a person has seen; a question that is missed is only asked again.
 _OPEN_LOOKED_AT = 3
 
 
 def put_question(items: Sequence[Question], dialect: Dialect) -> Transaction[None]:
-    """Write the items of one question. What has expired goes, and of one actor only so many stand open."""
+    """Write the items of one question. Expired ones are removed, and the oldest beyond MAX_OPEN_ITEMS."""
     first = items[0]
     now = dialect.time(first.asked_at)
     yield Statement("DELETE FROM media_job_questions WHERE expires_at <= :now", {"now": now})
@@ -34,7 +34,7 @@ def put_question(items: Sequence[Question], dialect: Dialect) -> Transaction[Non
         " AND approved_at IS NULL ORDER BY asked_at DESC LIMIT 1 OFFSET :kept",
         {**whose, "kept": max(0, MAX_OPEN_ITEMS - len(items))},
     )
-    # By the instant, which the items of one question share: none is left that asks for half of what it asked.
+    # By the instant, which all items of a question share: a question is removed as a whole or not at all.
     if rows:
         yield Statement(
             "DELETE FROM media_job_questions WHERE actor_id = :actor_id AND sandbox = :sandbox"
@@ -66,9 +66,9 @@ def get_question(question_id: str, dialect: Dialect) -> Transaction[list[Questio
 def find_questions(
     actor_id: str, subject: str, now: datetime, sandbox: bool, dialect: Dialect
 ) -> Transaction[list[Question]]:
-    """All items of the questions about this request that a person has approved, and of the newest that stand open.
+    """All items of the questions about this request that a person has approved, then of the newest unanswered ones.
 
-    The approved come first, however often it was asked since: a yes is not lost behind newer questions.
+    Approved ones are found however often the same was asked since.
     """
     about = {
         "actor_id": encode("actor_id", actor_id, dialect),
@@ -90,17 +90,17 @@ def find_questions(
 
 
 def list_questions(now: datetime, limit: int, dialect: Dialect) -> Transaction[list[Question]]:
-    """What waits for a person, of everybody, the newest first."""
+    """Items of all actors that wait for a person's answer, newest first."""
     rows = yield Statement(
         "SELECT * FROM media_job_questions WHERE approved_at IS NULL ORDER BY asked_at DESC LIMIT :limit",
         {"limit": limit},
     )
-    # Not in the statement, whose index is by asking: what has expired goes anyway with the next question that is put.
+    # Not in the statement, whose index is by ``asked_at``; expired items are removed with the next question anyway.
     return [item for item in (_decode(row, dialect) for row in rows) if item.expires_at > now]
 
 
 def approve_question(question_id: str, now: datetime, dialect: Dialect) -> Transaction[int]:
-    """A person's yes to what was asked and not answered yet; how many items it is for. It counts from now on."""
+    """Approve an unanswered question; returns how many items it has, 0 if there is none. Its life begins anew."""
     rows = yield Statement(
         "UPDATE media_job_questions SET approved_at = :now, expires_at = :expires_at"
         " WHERE id = :id AND approved_at IS NULL AND used_at IS NULL AND expires_at > :now RETURNING subject",
@@ -110,12 +110,12 @@ def approve_question(question_id: str, now: datetime, dialect: Dialect) -> Trans
 
 
 def drop_question(question_id: str) -> Transaction[None]:
-    """It was declined: nobody can say yes to it any more. What was used stays, so that it is known by its retry."""
+    """Remove a declined question. A used one stays, so that a retry of its call finds the job."""
     yield Statement("DELETE FROM media_job_questions WHERE id = :id AND used_at IS NULL", {"id": question_id})
 
 
 def find_used(job: Job, terms: Terms | None, dialect: Dialect) -> Transaction[str | None]:
-    """The job that was opened by the very answer that is given again."""
+    """The id of the job that this confirmation has opened already."""
     if terms is None or terms.question_id is None:
         return None
     rows = yield Statement(
@@ -127,11 +127,11 @@ def find_used(job: Job, terms: Terms | None, dialect: Dialect) -> Transaction[st
 
 
 def use_answer(job: Job, needed_usd: Decimal, terms: Terms | None, dialect: Dialect) -> Transaction[None]:
-    """Take the yes that this job is opened by: one compare-and-set, in the transaction that opens it.
+    """Use up the confirmation that this job needs: one compare-and-set, in the transaction that opens it.
 
-    Raises ConfirmationNeeded where there is none: of another call or actor, used, expired, or of a lower price.
+    Raises ConfirmationNeeded if there is none that fits: of another call or actor, used, expired, or for less money.
     """
-    # Compared here once more: a still that the quote counted on may be gone, and only here is it known what is spent.
+    # Compared here again: a still that the quote counted on may be gone, and only now is it known what is spent.
     if terms is None or needed_usd <= terms.above_usd:
         return
     rows: Sequence[Row] = ()
@@ -152,7 +152,7 @@ def use_answer(job: Job, needed_usd: Decimal, terms: Terms | None, dialect: Dial
     if not rows:
         raise ConfirmationNeeded(
             "what would be spent is no longer what was agreed to; nothing was spent",
-            next_action="Make the same call again: it is asked anew, at the price of now.",
+            next_action="Make the same call again: the question is asked again, at the present price.",
         )
 
 

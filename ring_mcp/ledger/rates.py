@@ -1,12 +1,11 @@
-"""What may be asked of each provider account: token buckets in the database, for all processes together.
+"""Rate limits of provider accounts: token buckets in the database, shared by all processes.
 
-A bucket is a few times in one row: until when its second and its minute are used up. Whoever wants to ask takes his
-requests in one statement, and is told when they may leave; only what is near is reserved, so that a process that dies
-takes little with it. The time is the database's own where several machines share it.
+A bucket is one row of times: until when its second and its minute are used up. One statement takes requests and returns
+when they may leave. Only the near future is reserved, so that a process that dies takes little with it. The time is the
+database's own if several machines share it.
 
-A bucket goes back with the clock: where that is read as earlier than when the bucket was last asked, all times of the
-bucket are taken to be earlier by as much. So it is as full as it was, and what a clock that was ahead has written is
-not waited for.
+A bucket follows a clock that is set back: if the time is earlier than when the bucket was last asked, all its times are
+moved back by as much. So it is as full as before, and nobody waits for times that a clock ahead has written.
 """
 
 from __future__ import annotations
@@ -19,26 +18,26 @@ from ring_mcp.domain.rates import LONGEST_PAUSE_S, MOST_SLOWED, RECOVERS_IN_S
 from ring_mcp.ledger.rows import Dialect, encode
 from ring_mcp.ledger.statements import Statement, Transaction
 
-# Bounds by how much one statement may move a bucket on, and so how far ahead a right one can be (``bound``).
+# Bounds by how much one statement may move a bucket on, and so how far ahead a correct one can be (``bound``).
 MOST_AT_ONCE = 16
 _ONE_REFUSAL_S = 2.0
-"""Refusals so close together are one: they answer requests that were under way side by side."""
+"""Refusals so close together count as one: their requests were in flight at the same time."""
 
 CLOCKS_DIFFER_S = 10.0
-"""A clock that is behind by no more than that was not set back: it was read before somebody else had the row."""
+"""A clock that is behind by less was not set back: it was read before another process wrote the row."""
 
 
 def take(
     bucket: RateBucket, spacing: Spacing, count: int, horizon_s: float, now: datetime, dialect: Dialect
 ) -> Transaction[Given]:
-    """Take ``count`` requests, if they may leave within ``horizon_s``. ``now`` is this machine's, see ``_clock``."""
+    """Take ``count`` requests, if they may leave within ``horizon_s``. ``now``: this machine's time, see ``_clock``."""
     least, most = _words(dialect)
     slowed = _slowness(dialect)
     second_s = f"(:second_s * {slowed} + :unknown_s * ({slowed} - 1))"
     minute_s = f"(:minute_s * {slowed})"
 
     def bound(name: str, most_s: str) -> str:
-        """What stands further ahead than a right clock can have brought it, a clock that was wrong has left behind."""
+        """The time, cut to what correct clocks can have made of it: a time beyond was left by a wrong clock."""
         return f"{least}({_go_back(name)}, excluded.asked_at + {most_s})"
 
     second_at = bound("second_at", f":horizon_s + :second_slack_s * {slowed} + {second_s} * {MOST_AT_ONCE}")
@@ -52,18 +51,18 @@ def take(
     rows = yield Statement(
         "INSERT INTO provider_rates AS rate"  # noqa: S608
         " (sandbox, account, model, asking, asked_at, start_at, second_at, minute_at, paused_until, slowed, slowed_at)"
-        # The clock is read once: clock_timestamp() goes on within a statement. Without WHERE, SQLite takes ON CONFLICT
-        # for the ON of a join.
+        # The clock is read once, since clock_timestamp() advances within a statement. Without WHERE, SQLite parses
+        # ON CONFLICT as the ON of a join.
         f" SELECT :sandbox, :account, :model, :asking, now_s, now_s, now_s + :second_s * :count,"
         f" now_s + :minute_s * :count, now_s, 1.0, now_s FROM (SELECT {_clock(dialect)} AS now_s) AS clock WHERE true"
         " ON CONFLICT (sandbox, account, model, asking) DO UPDATE SET asked_at = excluded.asked_at,"
-        # A column only so that it can be answered: RETURNING knows the new values alone.
+        # A column only so that it can be returned: RETURNING has only the new values.
         f" start_at = {start_at},"
         f" second_at = CASE WHEN {is_near} THEN {most}({start_at}, {second_at}) + {second_s} * :count"
         f" ELSE {second_at} END,"
         f" minute_at = CASE WHEN {is_near} THEN {most}({start_at}, {minute_at}) + {minute_s} * :count"
         f" ELSE {minute_at} END,"
-        # All of them are written as they were bounded: seen anew from each later moment, the bound would go on with it.
+        # All times are written as bounded: a bound that is computed anew at each later moment would move on with it.
         f" paused_until = {paused_until}, slowed_at = {_go_back('slowed_at')}"
         " RETURNING start_at - asked_at AS wait_s",
         {
@@ -83,12 +82,12 @@ def take(
 
 
 def slow_down(bucket: RateBucket, pause_s: float, now: datetime, dialect: Dialect) -> Transaction[None]:
-    """The provider has refused a request for its rate: nobody asks for ``pause_s``, and then half as often.
+    """The provider has refused a request with 429: no request for ``pause_s``, then half as many.
 
     ``pause_s`` is at most LONGEST_PAUSE_S.
     """
     least, most = _words(dialect)
-    # A bucket that was never slowed has the time of its first request there: that is no refusal to be one with.
+    # In a bucket that was never slowed, ``slowed_at`` is the time of its first request, which is no refusal.
     slowed_at = _go_back("slowed_at")
     is_the_same = f"abs(excluded.asked_at - {slowed_at}) < {_ONE_REFUSAL_S} AND rate.slowed > 1"
     yield Statement(
@@ -146,8 +145,8 @@ def _name(bucket: RateBucket, dialect: Dialect) -> dict[str, object]:
 
 
 def _clock(dialect: Dialect) -> str:
-    """Seconds since 1970: of the machine where the ledger is this machine's file, else of the database."""
-    # Not now(), which is when the transaction began: before it waited for the row.
+    """SQL for seconds since 1970: of this machine if the ledger is its file, else of the database."""
+    # Not now(), which is when the transaction began, before it waited for the row.
     return ":now" if dialect.text_times else "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 
 
@@ -156,14 +155,14 @@ def _words(dialect: Dialect) -> tuple[str, str]:
 
 
 def _go_back(name: str, now_s: str = "excluded.asked_at") -> str:
-    """A time of the row ``rate``, in the words of the clock as it is now."""
+    """SQL for a time of the row ``rate``, moved back with a clock that was set back."""
     ahead_s = f"rate.asked_at - {now_s}"
     return f"(rate.{name} - CASE WHEN {ahead_s} > {CLOCKS_DIFFER_S} THEN {ahead_s} ELSE 0 END)"
 
 
 def _slowness(dialect: Dialect, now_s: str = "excluded.asked_at") -> str:
-    """How many times slower than its numbers the row ``rate`` goes on now: one less with every RECOVERS_IN_S."""
+    """SQL for how many times slower than its limits the row ``rate`` is now: one less with every RECOVERS_IN_S."""
     least, most = _words(dialect)
-    # Either way: an older version has left buckets whose refusals alone a clock that was ahead has dated.
+    # ``abs``: an older version has left buckets in which a clock ahead has dated only the refusals.
     quiet_s = f"abs({now_s} - {_go_back('slowed_at', now_s)})"
     return f"{most}(1.0, {least}({MOST_SLOWED}, rate.slowed - {quiet_s} / {RECOVERS_IN_S}))"

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from ring_mcp.domain import Asset, Failure, Job, JobState, Output, Plan
 from ring_mcp.ledger.statements import Statement, Transaction
 
-# The finest unit in which a provider bills, in ticks of its own.
+# The finest unit in which a provider bills.
 TICKS_PER_USD = Decimal(10) ** 10
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -74,7 +74,7 @@ _JSON: Mapping[str, TypeAdapter[Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """``text_times``: times are UTC text of one fixed width (SQLite); otherwise the driver takes them."""
+    """How a backend writes values. ``text_times``: times are UTC text of one width (SQLite); else the driver's own."""
 
     text_times: bool
 
@@ -84,7 +84,7 @@ class Dialect:
         return value.astimezone(UTC).isoformat(timespec="microseconds")
 
     def fact(self, name: str) -> str:
-        """A text in the JSON of an audit row, written as the indexes of that table write it."""
+        """SQL for a text in the JSON of an audit row, as the indexes of that table have it."""
         return f"json_extract(data, '$.{name}')" if self.text_times else f"(data ->> '{name}')"
 
     def read_time(self, value: Any) -> datetime | None:
@@ -107,16 +107,16 @@ class Dialect:
         return f"COALESCE({found}, '')"
 
     def time_in_list(self, name: str, of: Literal["everybody", "everybody by state", "actor", "actor and more"]) -> str:
-        """A time by which such a list is sorted, as the list's own index has it.
+        """SQL for the time by which such a list is sorted, as the list's own index has it.
 
-        PostgreSQL would read any index in the order of the list, and throw away what does not fit: it believes that
-        what fits is spread evenly over time. So the same instant is written in another way for each.
+        PostgreSQL would read any index in the list's order and drop what does not match, since it takes matches to be
+        spread evenly over time. So the same instant is written differently for each list, and only one index fits.
         """
         zone = {"everybody": "GMT", "everybody by state": "Etc/UTC", "actor": "UTC", "actor and more": None}[of]
         return name if self.text_times or zone is None else f"({name} AT TIME ZONE '{zone}')"
 
     def is_any_of(self, name: str) -> str:
-        """The condition ``= any of :name``, whose parameter ``any_of`` makes: one text for any number of values."""
+        """SQL for ``= any of :name``, whose parameter ``any_of`` makes: one text for any number of values."""
         return f"IN (SELECT value FROM json_each(:{name}))" if self.text_times else f"= ANY(:{name})"  # noqa: S608
 
     def any_of(self, values: Iterable[str]) -> Any:
@@ -124,9 +124,9 @@ class Dialect:
         return json.dumps(listed) if self.text_times else listed
 
     def take_locks(self, locks: Sequence[int]) -> Transaction[None]:
-        """What makes a transaction wait for others that take one of these; in SQLite a writer is alone anyway."""
+        """Wait for transactions that hold one of these locks; nothing in SQLite, where a writer is alone anyway."""
         if locks and not self.text_times:
-            # One by one in the order of the list, which is the same for everybody: see ``locks``.
+            # One by one in the order of the list, which is the same for all: see ``locks``.
             yield Statement("SELECT pg_advisory_xact_lock(lock) FROM UNNEST(:locks) AS lock", {"locks": list(locks)})
 
 
@@ -187,7 +187,8 @@ _NOT_CHANGED_BY_A_SAVE = ("version", "endpoint", "account_id", "key_fingerprint"
 
 
 def diff_columns(before: Job, after: Job, dialect: Dialect) -> dict[str, Any]:
-    """What an UPDATE has to write; ``version`` is left to the statement, and whose the job is and its mark stay."""
+    """The columns that an UPDATE has to write. ``version`` is left to the statement; the account's columns and the
+    mark of the line are never changed by a save."""
     names = (n for n in COLUMNS if n not in _NOT_CHANGED_BY_A_SAVE and getattr(before, n) != getattr(after, n))
     return {column(name): encode(name, getattr(after, name), dialect) for name in names}
 

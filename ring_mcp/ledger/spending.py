@@ -1,4 +1,4 @@
-"""What was spent and billed: sums that the tables keep (triggers of ``003_flat``), compared with the rows on demand."""
+"""What was spent and billed: sums kept by triggers (``003_flat``), and compared with the rows on demand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UNKNOWN = "(CASE WHEN state = 'unknown' THEN 1 ELSE 0 END)"
 
 
 def spend_at(now: datetime, sandbox: bool, dialect: Dialect, actor_id: str | None = None) -> Transaction[Spend]:
-    """Of one actor, if one is given; otherwise of everybody."""
+    """What counts against the caps and how many jobs are open, of one actor or of all."""
     spend = yield from sum_costs(now, sandbox, dialect, actor_id)
     of, parameters = _of(actor_id)
     rows = yield Statement(
@@ -29,9 +29,9 @@ def spend_at(now: datetime, sandbox: bool, dialect: Dialect, actor_id: str | Non
 
 
 def sum_costs(now: datetime, sandbox: bool, dialect: Dialect, actor_id: str | None = None) -> Transaction[Spend]:
-    """What counts against the caps, of one actor or of everybody; jobs are not counted."""
+    """What counts against the caps, of one actor or of all; jobs are not counted."""
     of, parameters = _of(actor_id)
-    # Both windows in one read: the day lies in its month.
+    # Both windows in one read: the day is part of its month.
     rows = yield Statement(
         "SELECT COALESCE(SUM(settled_usd_ticks + reserved_usd_ticks), 0) AS month,"  # noqa: S608
         " COALESCE(SUM(reserved_usd_ticks), 0) AS month_reserved,"
@@ -104,7 +104,7 @@ def _read_day(value: str | date) -> date:
 
 
 def find_wrong_sums(dialect: Dialect) -> Transaction[list[WrongSum]]:
-    """Every sum that is not that of the rows. Each table is compared in one statement, and so at one moment."""
+    """Every sum that is not the sum of its rows. Each table is compared in one statement, so at one moment."""
     differences = yield Statement(
         "SELECT sandbox, day, actor_id, SUM(settled) AS settled, SUM(reserved) AS reserved FROM ("  # noqa: S608
         "SELECT sandbox, day, actor_id, settled_usd_ticks AS settled, reserved_usd_ticks AS reserved"
@@ -123,7 +123,7 @@ def find_wrong_sums(dialect: Dialect) -> Transaction[list[WrongSum]]:
     differences = yield Statement(
         "SELECT sandbox, actor_id, SUM(open_jobs) AS open_jobs, SUM(unknown_jobs) AS unknown_jobs FROM ("  # noqa: S608
         "SELECT sandbox, actor_id, open_jobs, unknown_jobs FROM media_job_counts UNION ALL"
-        # Of all rows only those that have not ended, which have an index: the others count nothing here.
+        # Only rows that have not ended, by their index: the others count nothing here.
         f" SELECT sandbox, actor_id, -{_OPEN}, -{_UNKNOWN} FROM media_jobs WHERE finished_at IS NULL"
         ") AS each_one GROUP BY sandbox, actor_id HAVING SUM(open_jobs) <> 0 OR SUM(unknown_jobs) <> 0"
         " ORDER BY actor_id, sandbox"
@@ -155,9 +155,9 @@ def find_wrong_sums(dialect: Dialect) -> Transaction[list[WrongSum]]:
 
 
 def recount(dialect: Dialect) -> Transaction[None]:
-    """Make every sum that of the rows. Nobody may write a job meanwhile."""
+    """Compute every sum anew from the rows. No job is written meanwhile."""
     if not dialect.text_times:
-        # Writers wait and readers do not; in SQLite a writer is alone anyway.
+        # Writers wait, readers do not; in SQLite a writer is alone anyway.
         yield Statement("LOCK TABLE media_jobs IN SHARE ROW EXCLUSIVE MODE")
     yield Statement("DELETE FROM media_job_costs")
     yield Statement(

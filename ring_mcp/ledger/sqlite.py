@@ -1,14 +1,14 @@
 """The ledger in one SQLite file: the default, nothing to install.
 
-One connection writes and another reads, each used by one worker thread, so the event loop never waits for the disk and
-who reads never waits for who writes. WAL lets several server processes of one user share the file. Writes that wait for
-each other share a commit: each in a savepoint of its own, and none is confirmed before all are on disk. A commit is
-synced to disk before it returns (``synchronous=FULL``): the row that guards the money must not be lost with the power.
-One of relaxed writes alone is not (``synchronous=NORMAL``): it is in the log, in order, and the next sync of the log,
-anybody's, takes it along. So a loss of power takes a tail of the log and never something out of its middle.
+One connection writes and another reads, each in a worker thread of its own, so the event loop never waits for the disk
+and readers never wait for writers. WAL lets several server processes of one user share the file. Waiting writes share a
+commit: each has a savepoint of its own, and none is confirmed before all are on disk. A commit is synced to disk before
+it returns (``synchronous=FULL``), because the row that guards the money must survive a loss of power. A commit of only
+relaxed writes is not (``synchronous=NORMAL``): it is in the log, in order, and the next sync by any process includes
+it. So a loss of power takes the end of the log and never something out of its middle.
 
-Who lives is shown by a lock file per process: the kernel drops the lock with the process, so that a dead owner is seen
-at once and no process id is trusted.
+A lock file per process shows which processes are alive: the kernel drops the lock with the process, so a dead owner is
+seen at once, and no process id is trusted.
 """
 
 from __future__ import annotations
@@ -39,11 +39,12 @@ from ring_mcp.ledger.transactional import TransactionalLedger
 
 T = TypeVar("T")
 
-_COMMITS_AT_ONCE = 32  # the first of them hears of its own only when the last is done
+_COMMITS_AT_ONCE = 32  # a bound, since the first of them is confirmed only after the last
 
 
 class SqliteLedger(TransactionalLedger):
-    """See ``ledger.base.Ledger``. ``path`` is the database file; its folder is made, and holds the lock files."""
+    """See ``ledger.base.Ledger``. ``path``: the database file, whose folder is created and holds the lock files.
+    ``label``: what the lock file says of this process."""
 
     name = "sqlite"
     dialect = Dialect(text_times=True)
@@ -74,7 +75,7 @@ class SqliteLedger(TransactionalLedger):
         if self._connection is None:
             with translate_errors(self._path):
                 self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                with contextlib.suppress(FileExistsError):  # one in use is not opened: to close it drops its locks
+                with contextlib.suppress(FileExistsError):  # O_EXCL: closing a file in use would drop SQLite's locks
                     os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # prompts are private
                 connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
                 try:
@@ -94,7 +95,7 @@ class SqliteLedger(TransactionalLedger):
         await self._in_thread(self._writer, self._write_page)
 
     def _write_page(self) -> None:
-        """The version of the tables, as it is: a page of the file, synced to the disk."""
+        """Write a page of the file without a change (the version of the tables), synced to the disk."""
         connection = self._connect()
         with translate_errors(self._path):
             self._sync_commits(connection, True)
@@ -141,17 +142,18 @@ class SqliteLedger(TransactionalLedger):
         return await self._in_thread(self._reader, self._execute_read, transaction)
 
     def _execute_read(self, transaction: Transaction[T]) -> T:
-        """All of it sees the ledger as it was at one moment."""
+        """Run a transaction on one snapshot of the ledger."""
         connection = self._connect_to_read()
         with translate_errors(self._path):
             connection.execute("BEGIN")
             try:
                 return _drive(connection, transaction)
             finally:
-                connection.execute("ROLLBACK")  # nothing was written: it lets go of the snapshot
+                connection.execute("ROLLBACK")  # nothing was written: this releases the snapshot
 
     async def _write(self, transaction: Transaction[T], turns: Sequence[int] = (), *, relaxed: bool = False) -> T:
-        """To its end in the worker thread, also when the caller is cancelled; a writer is alone in SQLite anyway."""
+        """Runs to its end in the worker thread, even if the caller is cancelled. ``turns`` are not needed: a writer is
+        alone in SQLite."""
         done: Future[T] = Future()
         self._waiting.append((transaction, done, relaxed))
         try:
@@ -161,12 +163,12 @@ class SqliteLedger(TransactionalLedger):
         return await asyncio.wrap_future(done)
 
     def _commit_waiting(self) -> None:
-        """Carry out what waits by now, in one commit; a refusal is its caller's, a commit that fails everybody's."""
+        """Run the waiting transactions in one commit. An error of one goes to its caller, a failed commit to all."""
         batch: list[tuple[Transaction[Any], Future[Any]]] = []
         must_sync = False
         while self._waiting and len(batch) < _COMMITS_AT_ONCE:
             transaction, done, relaxed = self._waiting.popleft()
-            if done.set_running_or_notify_cancel():  # whoever left before its turn has begun nothing
+            if done.set_running_or_notify_cancel():  # one that was cancelled before its turn is not begun
                 batch.append((transaction, done))
                 must_sync = must_sync or not relaxed
         if not batch:
@@ -176,7 +178,7 @@ class SqliteLedger(TransactionalLedger):
             connection = self._connect()
             with translate_errors(self._path):
                 self._sync_commits(connection, must_sync)
-                connection.execute("BEGIN IMMEDIATE")  # a reader that turns writer may be refused without a wait
+                connection.execute("BEGIN IMMEDIATE")  # a read that turns into a write may be refused without a wait
                 try:
                     for transaction, done in batch:
                         with _undo_alone(done, connection, self._path):
@@ -186,7 +188,7 @@ class SqliteLedger(TransactionalLedger):
                     with contextlib.suppress(sqlite3.Error):
                         connection.execute("ROLLBACK")
                     raise
-        except BaseException as exc:  # whatever it is: each of those that wait for it has to be told
+        except BaseException as exc:  # whatever it is: all callers of the batch have to get it
             for _, done in batch:
                 if not done.done():
                     done.set_exception(exc)
@@ -195,7 +197,7 @@ class SqliteLedger(TransactionalLedger):
             done.set_result(result)  # only now: it is on the disk
 
     def _sync_commits(self, connection: sqlite3.Connection, syncs: bool) -> None:
-        """Whether the next commit is to be on the disk before it returns."""
+        """Set whether the next commit is on the disk before it returns."""
         if self._syncs is not syncs:
             connection.execute(f"PRAGMA synchronous = {'FULL' if syncs else 'NORMAL'}")
             self._syncs = syncs
@@ -211,7 +213,7 @@ class SqliteLedger(TransactionalLedger):
         return claimed[0] if claimed else None
 
     async def claim(self, holder: Holder, limit: int, *, parked: bool = False, job_id: str | None = None) -> list[Job]:
-        """Almost always there is nothing to be taken: then nobody is kept waiting."""
+        """Looks in a read first: there is almost never anything to take, and then no writer is kept waiting."""
         now, dead = self._clock.now(), await self._find_dead()
         if not await self._read(claims.find_free_jobs(dead, holder, now, 1, parked, self.dialect, job_id)):
             return []
@@ -225,22 +227,22 @@ class SqliteLedger(TransactionalLedger):
         return await self._read(claims.select_owned_jobs(self.owner, holder, self.dialect))
 
     async def _find_dead(self) -> list[str]:
-        """Who is dead stays dead: nobody else gets its name."""
+        """The dead processes that own open jobs. The names of dead processes are never used again."""
         others = await self._read(claims.open_owners(self.owner))
         return [owner for owner in others if not self._lock.is_held(owner)]
 
 
 @contextlib.contextmanager
 def _undo_alone(done: Future[Any], connection: sqlite3.Connection, path: Path) -> Iterator[None]:
-    """One of several in a commit: what it raises is its own, and what it has written is undone.
+    """A savepoint around one transaction of a batch: its error goes to its caller, and its writes are undone.
 
-    Unless SQLite has undone them all, as it does when the disk is full: then all have failed.
+    If SQLite has rolled back the whole batch, as it does when the disk is full, all have failed.
     """
     connection.execute("SAVEPOINT one")
     try:
         with translate_errors(path):
             yield
-    except BaseException as exc:  # whatever it is: who waits for it is told, and the others' commit goes on
+    except BaseException as exc:  # whatever it is: its caller gets it, and the others' commit goes on
         if not connection.in_transaction:
             raise
         connection.execute("ROLLBACK TO one")
@@ -261,7 +263,7 @@ def _drive(connection: sqlite3.Connection, transaction: Transaction[T]) -> T:
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch the file to WAL. While another process does the same, SQLite refuses without regard to the timeout."""
+    """Switch the file to WAL. While another process does the same, SQLite refuses without waiting for the timeout."""
     give_up_at = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
@@ -275,7 +277,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    """Bring the file up to date; several processes may start at once, so it is checked again under the write lock."""
+    """Apply pending migrations. Several processes may start at once, so it is checked again under the write lock."""
     if not _list_pending(connection):
         return
     connection.execute("BEGIN IMMEDIATE")

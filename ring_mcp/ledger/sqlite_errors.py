@@ -1,4 +1,4 @@
-"""SQLite's own words, and the disk's, in those of the ledger."""
+"""Errors of SQLite and of the disk, translated into LedgerError."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The tables of PgQueuer: under names of ours, made and brought up to date by ``ring-mcp migrate``. Needs ``[scale]``.
+"""The tables of PgQueuer, under names of ours, created and upgraded by ``ring-mcp migrate``. Needs ``[scale]``.
 
-Every name is given here: a PgQueuer of the operator's own in the same database, and what stands in the environment for
-it, are left alone.
+Every name is given here, so that they do not depend on the environment, and a PgQueuer of the operator's own in the
+same database is left alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def check_library() -> None:
-    """Raises ConfigError, with the line that installs it, where PgQueuer is missing."""
+    """Raises ConfigError, with the command that installs it, if PgQueuer is missing."""
     try:
         import pgqueuer  # noqa: F401
     except ImportError as exc:
@@ -30,7 +30,7 @@ def check_library() -> None:
 
 
 def name_tables() -> DBSettings:
-    """How PgQueuer calls its tables here, whatever stands in the environment."""
+    """PgQueuer's settings with our names of its tables, whatever the environment says."""
     from pgqueuer.domain.settings import DBSettings, Durability
     from pgqueuer.domain.types import Channel
 
@@ -50,7 +50,7 @@ def name_tables() -> DBSettings:
         channel=Channel(f"{PREFIX}pgqueuer"),
         # Unlogged tables are empty after a crash of the database: every open job would wait for the reconciler.
         durability=Durability.durable,
-        # A server that runs for years is not to stop at 2**31 tasks.
+        # A server that runs for years must not stop at 2**31 tasks.
         widen_id=True,
         **given,
     )
@@ -71,7 +71,7 @@ def queries_over(driver: Driver) -> Queries:
 
 
 async def install(connection: AsyncConnection[Any]) -> bool:
-    """Make the tables where there are none, in the transaction that is open. Whether they were made now."""
+    """Create the tables if there are none, in the open transaction. Returns whether they were created."""
     from pgqueuer import PsycopgDriver
 
     queries = queries_over(PsycopgDriver(connection))
@@ -82,7 +82,7 @@ async def install(connection: AsyncConnection[Any]) -> bool:
 
 
 async def upgrade(connection: AsyncConnection[Any]) -> bool:
-    """Bring them to what the installed PgQueuer declares, statement by statement. Whether anything was to be done."""
+    """Upgrade the tables to the installed PgQueuer, statement by statement. Returns whether anything was to be done."""
     from pgqueuer import PsycopgDriver
 
     return bool((await queries_over(PsycopgDriver(connection)).apply_upgrade()).statements)

@@ -1,8 +1,8 @@
-"""The tasks of PgQueuer as the ledger sees them: one for each job under way, in the same database.
+"""The tasks of PgQueuer as the ledger sees them: one for each open job, in the same database.
 
-A task says that somebody is to carry the job on, and who does: ``queue_manager_id`` is the ledger's ``owner``, and the
-``heartbeat`` of a picked task says whether that process lives. What became of the job stands in its row alone. Written
-here is what has to happen in one transaction with the row; the rest is PgQueuer's own (``jobs.queue.pgqueuer``).
+A task says that a job is to be carried on, and by whom: ``queue_manager_id`` is the ledger's ``owner``, and the
+``heartbeat`` of a picked task says whether that process is alive. What becomes of the job is only in its row. Here is
+what has to happen in one transaction with the row; the rest is PgQueuer's own (``jobs.queue.pgqueuer``).
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from ring_mcp.ledger.statements import IS_DRIVEN, Condition, Row, Statement, Tra
 PREFIX = "ring_mcp_"
 TABLE = f"{PREFIX}pgqueuer"
 _OPEN_TASK = "status IN ('queued', 'picked') AND dedupe_key IS NOT NULL"
-"""The predicate of PgQueuer's unique index on the key, as PostgreSQL has to read it to find that index."""
+"""The predicate of PgQueuer's unique index on the key, as ON CONFLICT has to repeat it."""
 
 JOBS_CHANNEL, WAKE_CHANNEL, ACCOUNTS_CHANNEL = f"{PREFIX}jobs", f"{PREFIX}wake", f"{PREFIX}accounts"
-"""What is said in them: a job whose row has changed, and its owner; one that somebody asks for; that there is a new
-account. The first and the last are said by triggers (``sql/postgres/004_tasks.sql``)."""
+"""Channels of notifications: a job's row has changed (its id and owner); a caller asks for a job; there is a new
+account. The first and the last are sent by triggers (``sql/postgres/004_tasks.sql``)."""
 
 _DIALECT = Dialect(text_times=False)
 
 PICTURE, CLIP = 1, 0
-"""Priorities: a picture takes seconds, and somebody waits for it."""
+"""Priorities: a picture takes seconds, and its caller waits for it."""
 
 
 def name_entrypoint(account: Account, *, sandbox: bool) -> str:
-    """Under which name the jobs of an account are queued. Says nothing of the key."""
+    """The entrypoint under which the jobs of an account are queued. It tells nothing about the key."""
     marks = json.dumps([account.endpoint, account.account_id, account.key_fingerprint])
     world = "sandbox" if sandbox else "real"
     return f"ring-mcp/{world}/{account.provider}/{hashlib.sha256(marks.encode()).hexdigest()[:16]}"
@@ -57,13 +57,13 @@ def _parameters_of(job: Job) -> dict[str, Any]:
 
 
 def enqueue(job: Job, *, asked: bool = False) -> Transaction[None]:
-    """See that a job under way has a task that is due; ``asked``: somebody waits for it, however old it is.
+    """Make sure that an open job has a task that is due. ``asked``: a caller asks for it.
 
-    A task that rests is due now. One that is being carried on keeps a mark: it is then not laid to rest.
+    A resting task becomes due now. A picked task is marked if the job is asked for: it will not rest then.
     """
     parameters = _parameters_of(job) | {"headers": '{"asked": true}' if asked else None}
     yield Statement(
-        # First whose it is: a task whose entrypoint nobody can look up would be given to nobody.
+        # The account first: a task whose entrypoint nobody can look up would be given to nobody.
         "INSERT INTO media_job_accounts (entrypoint, sandbox, provider, endpoint, account_id, key_fingerprint)"
         " VALUES (:entrypoint, :sandbox, :provider, :endpoint, :account_id, :key_fingerprint)"
         " ON CONFLICT (entrypoint) DO NOTHING",
@@ -71,7 +71,7 @@ def enqueue(job: Job, *, asked: bool = False) -> Transaction[None]:
     )
     yield Statement(
         f"INSERT INTO {TABLE} AS task (priority, entrypoint, payload, status, dedupe_key, headers)"  # noqa: S608
-        # Out of the row itself: a job that has ended meanwhile gets no task.
+        # Selected from the row: a job that has ended meanwhile gets no task.
         " SELECT :priority, :entrypoint, :payload, 'queued', id, CAST(:headers AS jsonb) FROM media_jobs"
         f" WHERE id = :id AND {IS_DRIVEN}"
         f" ON CONFLICT (dedupe_key) WHERE {_OPEN_TASK}"
@@ -84,13 +84,13 @@ def enqueue(job: Job, *, asked: bool = False) -> Transaction[None]:
 
 
 def ask_for(job: Job) -> Transaction[None]:
-    """Somebody asks for a job: it is due, and whoever drives it goes on with it now."""
+    """A caller asks for a job: it is due now, and its driver is woken."""
     yield from enqueue(job, asked=True)
     yield Statement(f"SELECT pg_notify('{WAKE_CHANNEL}', :id)", {"id": job.id})
 
 
 def with_tasks(opening: Transaction[Opened]) -> Transaction[Opened]:
-    """What was opened is enqueued in the transaction that opens it: a job without a task would have no driver."""
+    """Enqueue what is opened in the same transaction: a job without a task would have no driver."""
     opened = yield from opening
     if not opened.joined:
         for job in (opened.job, opened.still):
@@ -101,9 +101,9 @@ def with_tasks(opening: Transaction[Opened]) -> Transaction[Opened]:
 
 
 def match_untaken(lease_s: float, grace_s: float = 0.0) -> Condition:
-    """That no living process has a task of the row.
+    """The condition that no live process has the row's task.
 
-    A task that became due less than ``grace_s`` ago counts as somebody's: he is about to take it.
+    A task that became due less than ``grace_s`` ago counts as taken: some process is about to take it.
     """
     alive = "task.status = 'picked' AND task.heartbeat > now() - make_interval(secs => :lease_s)"
     waits = (
@@ -117,12 +117,9 @@ def match_untaken(lease_s: float, grace_s: float = 0.0) -> Condition:
 
 
 def claim(me: str, holder: Holder, job_id: str, now: datetime, lease_s: float) -> Transaction[Job | None]:
-    """Take a job and its task, whether PgQueuer has given them to us or nobody alive has them.
-
-    One who asks for a job while another alive has its task gets nothing.
-    """
+    """Take a job and its task, if PgQueuer has given it to this process or no live process has it; else None."""
     rows = yield Statement(
-        # Locked, and read when whoever writes it is done: one that ends in this moment is not taken.
+        # Locked, and so read after a concurrent write: a job that ends at this moment is not taken.
         f"SELECT * FROM media_jobs WHERE id = :id AND {IS_DRIVEN} FOR UPDATE",  # noqa: S608
         {"id": job_id},
     )
@@ -133,11 +130,11 @@ def claim(me: str, holder: Holder, job_id: str, now: datetime, lease_s: float) -
         return None
     if not (yield from pick(job, me, lease_s)):
         return None
-    # Opened here, or given to us before: there is nothing new to say.
+    # Opened here, or given to us before: nothing to write.
     if job.owner == me:
         return job
     rows = yield Statement(
-        # The version rises: a process that was only paused can write no more.
+        # The version rises, so that a process that was only paused can write no more.
         "UPDATE media_jobs SET owner = :me, version = version + 1, updated_at = :now WHERE id = :id RETURNING *",
         {"me": me, "now": now, "id": job_id},
     )
@@ -146,7 +143,7 @@ def claim(me: str, holder: Holder, job_id: str, now: datetime, lease_s: float) -
 
 
 def pick(job: Job, me: str, lease_s: float) -> Transaction[bool]:
-    """Make the job's task ours, unless somebody alive has it."""
+    """Make the job's task ours, unless a live process has it. Returns whether it is ours."""
     rows = yield Statement(
         f"INSERT INTO {TABLE} AS task (priority, entrypoint, payload, status, dedupe_key, queue_manager_id)"  # noqa: S608
         " VALUES (:priority, :entrypoint, :payload, 'picked', :id, CAST(:me AS uuid))"
@@ -160,7 +157,7 @@ def pick(job: Job, me: str, lease_s: float) -> Transaction[bool]:
 
 
 def release_all(me: str) -> Transaction[None]:
-    """Whatever this process still has may be taken by others at once."""
+    """Put back all tasks of this process, for others to take at once."""
     yield Statement(
         f"UPDATE {TABLE} SET status = 'queued', execute_after = now(), queue_manager_id = NULL, updated = now()"  # noqa: S608
         " WHERE queue_manager_id = CAST(:me AS uuid) AND status = 'picked'",
@@ -169,19 +166,19 @@ def release_all(me: str) -> Transaction[None]:
 
 
 def finish(job_id: str, me: str, rest_s: float | None) -> Transaction[None]:
-    """The task of a job that this process has taken by itself: it is over (None), or rests for so many seconds."""
+    """End or put back a task that this process took without PgQueuer. ``rest_s``: when it is due again; None: never."""
     ours = "dedupe_key = :id AND status = 'picked' AND queue_manager_id = CAST(:me AS uuid)"
     over = f"DELETE FROM {TABLE} WHERE {ours}"  # noqa: S608
     rests = (
         f"UPDATE {TABLE} SET status = 'queued', queue_manager_id = NULL, updated = now(), execute_after = CASE"  # noqa: S608
-        # Marked: somebody has asked for it while it was being driven, and must not wait for the rest to pass.
+        # Marked: a caller has asked for the job while it was being driven, and must not wait for the rest to pass.
         f" WHEN headers IS NULL THEN now() + make_interval(secs => :rest_s) ELSE now() END WHERE {ours}"
     )
     yield Statement(over if rest_s is None else rests, {"id": job_id, "me": me, "rest_s": rest_s})
 
 
 def beat(me: str) -> Transaction[set[str]]:
-    """Show that this process lives; the jobs whose tasks it has."""
+    """Renew the leases of this process; returns the ids of the jobs whose tasks it has."""
     rows = yield Statement(
         f"UPDATE {TABLE} SET heartbeat = now() WHERE queue_manager_id = CAST(:me AS uuid) AND status = 'picked'"  # noqa: S608
         " RETURNING dedupe_key",
@@ -191,7 +188,7 @@ def beat(me: str) -> Transaction[set[str]]:
 
 
 def wake_resting(entrypoints: Collection[str]) -> Transaction[None]:
-    """Have whatever rests looked at now: the one who starts may have what it was lacking."""
+    """Make resting tasks due now: the process that starts may have what they were lacking."""
     yield Statement(
         f"UPDATE {TABLE} SET execute_after = now() WHERE status = 'queued' AND execute_after > now()"  # noqa: S608
         " AND entrypoint = ANY(:entrypoints)",
@@ -200,12 +197,12 @@ def wake_resting(entrypoints: Collection[str]) -> Transaction[None]:
 
 
 def prune_log() -> Transaction[None]:
-    """PgQueuer notes whatever it does. Nobody here reads it, so that a day of it is enough."""
+    """Keep one day of PgQueuer's log, which nothing here reads."""
     yield Statement(f"DELETE FROM {TABLE}_log WHERE created < now() - interval '1 day'")  # noqa: S608
 
 
 def move(handing_over: Transaction[Job]) -> Transaction[Job]:
-    """A job that goes to another account is queued anew, under that one's name."""
+    """Queue a job that is handed over anew, under the entrypoint of its new account."""
     job = yield from handing_over
     yield Statement(f"DELETE FROM {TABLE} WHERE dedupe_key = :id", {"id": job.id})  # noqa: S608
     yield from enqueue(job)
@@ -213,7 +210,7 @@ def move(handing_over: Transaction[Job]) -> Transaction[Job]:
 
 
 def complete_account(account: Account) -> Transaction[None]:
-    """The provider has told the account's id: whoever holds that may read the queue of its key."""
+    """Write the account's id beside the entrypoint of its key: holders of the account may take those tasks then."""
     there = "endpoint IS NULL" if account.endpoint is None else "endpoint = :endpoint"
     yield Statement(
         "UPDATE media_job_accounts SET account_id = :account_id"  # noqa: S608
@@ -238,9 +235,9 @@ def _account_of(row: Row) -> Account:
 
 
 def enqueue_forgotten(after: str, limit: int) -> Transaction[tuple[int, str]]:
-    """See that the next ``limit`` open rows after this id have a task each.
+    """Make sure that the next ``limit`` open rows after this id have a task each.
 
-    How many had none, and the id to go on after: "" when the end is reached.
+    Returns how many had none, and the id to go on after: "" when the end is reached.
     """
     rows = yield Statement(
         f"SELECT page.*, task.id IS NULL AS is_forgotten FROM (SELECT * FROM media_jobs WHERE {IS_DRIVEN}"  # noqa: S608

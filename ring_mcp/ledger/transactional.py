@@ -1,4 +1,4 @@
-"""What both ledgers share: every method of the contract is one transaction of ``ledger.transactions``."""
+"""What both ledgers share: every method of the contract runs one transaction, which is written once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class TransactionalLedger(ABC):
-    """A backend says how a transaction is run, and which owners are dead; the rest is here."""
+    """A backend runs transactions and knows which owners are dead; the rest is here."""
 
     dialect: ClassVar[Dialect]
     owner: str
@@ -47,31 +47,31 @@ class TransactionalLedger(ABC):
 
     @abstractmethod
     async def _read(self, transaction: Transaction[T]) -> T:
-        """Run it to its end; it writes nothing."""
+        """Run a transaction that writes nothing."""
 
     @abstractmethod
     async def _write(self, transaction: Transaction[T], turns: Sequence[int] = (), *, relaxed: bool = False) -> T:
-        """Run it to its end and commit. ``turns``: the locks that it takes, in their order (see ``locks``).
+        """Run a transaction and commit. ``turns``: the locks that it takes, in their order (see ``locks``).
 
-        ``relaxed``: a loss of power may undo it, as long as it undoes nothing that was committed later and not
-        relaxed. A process that dies undoes nothing. A backend may take no notice.
+        ``relaxed``: a loss of power may undo it, but nothing that was committed later and is not relaxed; the death of
+        a process undoes nothing. A backend may ignore it.
         """
 
     @abstractmethod
     async def _read_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
-        """Run the transaction that ``make`` makes of the conditions of which one holds for a job that nobody alive
-        drives; it writes nothing."""
+        """Run the transaction ``make(conditions)``, which writes nothing. A job has no live driver if one of the
+        conditions holds."""
 
     @abstractmethod
     async def _write_over_the_free(self, make: Callable[[Sequence[Condition]], Transaction[T]]) -> T:
-        """The same for one that gives jobs away, one after another on all machines, and commit."""
+        """The same for a transaction that writes, and commit."""
 
     def _with_driver(self, opening: Transaction[Opened]) -> Transaction[Opened]:
-        """What else belongs to the transaction that opens a job, so that somebody will drive it."""
+        """The transaction that opens a job, with what else it needs so that the job will be driven."""
         return opening
 
     async def ping(self) -> None:
-        # By the way of the writes: a reader would not notice that no writer gets through.
+        # Run as a write: a read would not notice that writes are blocked.
         await self._write(tx.get_job("", self.dialect))
 
     async def open(self, job: Job, caps: Caps, still: Job | None = None, terms: Terms | None = None) -> Opened:
@@ -79,9 +79,8 @@ class TransactionalLedger(ABC):
         still = replace(still, owner=self.owner) if still is not None else None
         own = self._capped.get(job.actor_id, Caps())  # as it was last read: the transaction reads it anew
         turns = [*locks.of_opening(job, still), *locks.of_money(caps, own, job.actor_id, sandbox=job.sandbox)]
-        # Relaxed: nothing has been sent for this row, and nothing is before the intent is on the disk, which takes the
-        # row along. Where the power is lost before, the call never was: no money, no reservation, no key, and no yes
-        # that is used up.
+        # Relaxed: nothing is sent before the intent is on the disk, and this row with it. If the power is lost before
+        # that, nothing has happened: no money, no reservation, no key, and no confirmation used up.
         work = self._with_driver(opening.open_job(job, caps, self.dialect, still, terms, current_token_mark()))
         return await self._write(work, turns, relaxed=True)
 
@@ -125,7 +124,7 @@ class TransactionalLedger(ABC):
         return await self._read(listing.list_jobs(query, self.dialect))
 
     async def save(self, before: Job, after: Job, records: Sequence[AuditRecord] = ()) -> Job:
-        # Only a late answer is written over an end, and only that may have to give its key up.
+        # Only a late answer is written over an ended job, and only that may have to give up its key.
         turns = [locks.of_request(after)] if before.is_terminal else []
         return await self._write(tx.save_job(before, after, records, self.dialect), turns)
 
@@ -150,8 +149,8 @@ class TransactionalLedger(ABC):
         await self._write(claims.complete_account(account, self.dialect))
 
     async def mark_delivered(self, job_id: str, at: datetime) -> None:
-        # Relaxed: where the power is lost before it is on the disk, an identical call gets the same result once more
-        # and pays nothing.
+        # Relaxed: if the power is lost before it is on the disk, an identical call gets the same result again and pays
+        # nothing.
         await self._write(tx.mark_delivered(job_id, at, self.dialect), relaxed=True)
 
     async def spend(self, now: datetime, *, sandbox: bool, actor_id: str | None = None) -> Spend:
@@ -160,7 +159,7 @@ class TransactionalLedger(ABC):
     async def find_member(self, name: str) -> Member | None:
         found = await self._read(actors.find_member(name, self.dialect))
         if found is not None:
-            # For the turns in this process alone: what holds is read in the transaction that spends.
+            # Only for the turns in this process: the transaction that spends reads the caps anew.
             self._capped[name] = found.caps
         return found
 
@@ -198,7 +197,7 @@ class TransactionalLedger(ABC):
         await self._write(spending.recount(self.dialect))
 
     async def records(self, table: str, ids: Sequence[str]) -> list[dict[str, object]]:
-        return await self._read(tx.read_records(table, ids))
+        return await self._read(tx.read_records(table, ids, self.dialect))
 
     async def find_record(self, table: str, actor_id: str, name: str, value: str) -> dict[str, object] | None:
         return await self._read(tx.find_record(table, actor_id, name, value, self.dialect))

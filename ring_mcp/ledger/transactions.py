@@ -1,6 +1,6 @@
-"""Reading and writing one job and its audit rows, written once for both backends.
+"""Transactions that read and write one job and its audit rows, written once for both backends.
 
-Beside it: ``opening``, ``listing``, ``spending``, and ``claims`` for taking over.
+Others are in ``opening``, ``listing``, ``spending``, and ``claims`` (taking over).
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from ring_mcp.ledger.statements import (
     Row,
     Statement,
     Transaction,
-    in_list,
 )
 
 
@@ -45,14 +44,15 @@ def get_job(job_id: str, dialect: Dialect) -> Transaction[Job | None]:
 
 
 def find_ids(beginning: str, actor_id: str | None) -> Transaction[list[str]]:
-    """A range of the primary key: whatever order the database's texts have, "g" comes after every sign of an id."""
+    """The first two ids with this beginning, by a range of the primary key: in every collation, "g" sorts after all
+    characters of an id."""
     # Not by the actor's index, which would be read to its end.
     whose = "" if actor_id is None else " AND actor_id || '' = :actor_id"
     rows = yield Statement(
         f"SELECT id FROM media_jobs WHERE id >= :low AND id < :high{whose} ORDER BY id LIMIT 2",  # noqa: S608
         {"low": beginning, "high": f"{beginning}g", **({} if actor_id is None else {"actor_id": actor_id})},
     )
-    # Where texts are sorted as a language does, the range may hold more than the beginning.
+    # In a collation of a language, the range may hold other ids as well.
     return [str(row["id"]) for row in rows if str(row["id"]).startswith(beginning)]
 
 
@@ -65,13 +65,15 @@ def select_states(job_ids: Collection[str], dialect: Dialect) -> Transaction[dic
 
 
 def save_job(before: Job, after: Job, records: Sequence[AuditRecord], dialect: Dialect) -> Transaction[Job]:
-    """The version goes beyond both: a row may be older than what ``after`` knows, and every write is told apart.
+    """Write ``after`` over ``before``, with its audit rows. Raises JobMoved if the row is not ``before`` any more, and
+    LedgerError if it has ended.
 
-    A database that has lost writes may give the same version to others: so the time of the write has to fit as well.
+    The new version is higher than both, since the row may be older than ``after``. The time is compared as well: a
+    database that has lost writes may give the same version twice.
     """
     if before.id != after.id or (before.is_terminal and not before.is_answered_by(after)):
         raise LedgerError(f"job {before.id} has ended and is not written again", retryable=False)
-    if before.is_terminal:  # it may give its key up: nobody may take that in the same moment
+    if before.is_terminal:  # it may have to give up its key
         after = yield from _without_a_taken_key(after, dialect)
     changes = diff_columns(before, after, dialect)
     sets = "".join(f"{name} = :{name}, " for name in changes)
@@ -89,14 +91,14 @@ def save_job(before: Job, after: Job, records: Sequence[AuditRecord], dialect: D
     )
     if not rows:
         raise JobMoved(f"job {before.id} was changed by another process first")
-    # In the same transaction: no result is told with the id of a row that is not there.
+    # In the same transaction: no result has the id of an audit row that is not there.
     for record in records:
         yield from _write_record(record, after.updated_at, dialect)
     return replace(after, version=version)
 
 
 def restore_job(job: Job, records: Sequence[AuditRecord], dialect: Dialect) -> Transaction[Job]:
-    """Write a row that the database has lost, from what its driver knows of it."""
+    """Write a row that the database has lost, as its driver knows it. Raises JobMoved if it is there."""
     yield from dialect.take_locks([locks.of_request(job)])
     if (yield Statement("SELECT id FROM media_jobs WHERE id = :id", {"id": job.id})):
         raise JobMoved(f"job {job.id} is there: it was not lost")
@@ -109,7 +111,7 @@ def restore_job(job: Job, records: Sequence[AuditRecord], dialect: Dialect) -> T
 
 
 def _without_a_taken_key(job: Job, dialect: Dialect) -> Transaction[Job]:
-    """The job without its idempotency key if that stands for another one by now: a result is worth more than a key."""
+    """The job without its idempotency key if another job has that key by now: a result is worth more than a key."""
     if job.idempotency_key is None:
         return job
     yield from dialect.take_locks([locks.of_request(job)])
@@ -147,7 +149,7 @@ def amend_job(job: Job, records: Sequence[AuditRecord], dialect: Dialect) -> Tra
 
 
 def _write_record(record: AuditRecord, at: datetime, dialect: Dialect) -> Transaction[None]:
-    """The id is made from the job, so that writing a row again after a crash changes nothing."""
+    """Insert an audit row. Its id is made from the job, so that writing it again after a crash changes nothing."""
     data = {**record.data, "id": record.id, "created_at": to_iso(at), "updated_at": to_iso(at), "version": 1}
     yield Statement(
         f"INSERT INTO {record.table} (id, data, created_at, updated_at) VALUES (:id, :data, :at, :at)"  # noqa: S608
@@ -159,17 +161,19 @@ def _write_record(record: AuditRecord, at: datetime, dialect: Dialect) -> Transa
 def mark_delivered(job_id: str, at: datetime, dialect: Dialect) -> Transaction[None]:
     yield Statement(
         "UPDATE media_jobs SET delivered_at = :at, version = version + 1"  # noqa: S608
-        # The first time counts; and what is under way has no outcome that could have been told.
+        # The first time counts; and an open job has no outcome that could have been delivered.
         f" WHERE id = :id AND delivered_at IS NULL AND state NOT IN {DRIVEN_SQL}",
         {"id": job_id, "at": dialect.time(at)},
     )
 
 
-def read_records(table: str, ids: Sequence[str]) -> Transaction[list[dict[str, object]]]:
-    # The name becomes part of the statement: it is one of two, or nothing is asked.
+def read_records(table: str, ids: Sequence[str], dialect: Dialect) -> Transaction[list[dict[str, object]]]:
+    # The name becomes part of the statement: it must be one of two.
     _check_audit_table(table)
-    listed, parameters = in_list("id", ids)
-    rows = yield Statement(f"SELECT data FROM {table} WHERE id IN {listed} ORDER BY id", parameters)  # noqa: S608
+    rows = yield Statement(
+        f"SELECT data FROM {table} WHERE id {dialect.is_any_of('ids')} ORDER BY id",  # noqa: S608
+        {"ids": dialect.any_of(ids)},
+    )
     return [_record(row) for row in rows]
 
 
@@ -180,7 +184,7 @@ def find_record(
     if name not in ("id", "requestId", "url"):
         raise LedgerError(f"audit rows are not looked for by {name!r}")
     sought = "id" if name == "id" else dialect.fact(name)
-    # What is sought is rare, whose it is and how old are not: an index of these would be read to its end.
+    # By the sought value, which is rare: an index by actor or age would be read to its end.
     rows = yield Statement(
         f"SELECT data, created_at FROM {table} WHERE {sought} = :value AND {dialect.fact('actorId')} || '' = :actor_id",  # noqa: S608
         {"actor_id": actor_id, "value": value},

@@ -1,4 +1,4 @@
-"""Waiting for one's turn in this process: those who wait for each other in the database must not fill the pool."""
+"""Turns of transactions in this process: those that wait for a lock of the database must not fill the pool."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Sequence
 from ring_mcp.ledger.postgres_session import busy
 
 _AT_ONCE = 2
-"""Of the transactions that take the same lock: one is at work and one is under way to it."""
+"""How many transactions that take the same lock go to the database: one that has it, and one that waits for it."""
 
 
 class Turns:
-    """``wait_s``: how long anybody waits, here and in the database together. ``at_once``: how many of those that take
-    any lock have a connection; the rest of the connections is for those that take none."""
+    """``wait_s``: how long a transaction waits, here and in the database together. ``at_once``: how many transactions
+    with locks have a connection; the other connections are for those without."""
 
     def __init__(self, wait_s: float, *, at_once: int) -> None:
         self._wait_s = wait_s
@@ -23,8 +23,8 @@ class Turns:
 
     @contextlib.asynccontextmanager
     async def take(self, locks: Sequence[int]) -> AsyncIterator[float]:
-        """What is left of the time for the locks in the database. They are given in the order in which they are taken
-        there. Raises LedgerError."""
+        """Wait for a turn; yields the seconds that are left for the locks in the database. ``locks``: in the order in
+        which they are taken there. Raises LedgerError."""
         if not locks:
             yield self._wait_s
             return
@@ -35,7 +35,7 @@ class Turns:
                 async with asyncio.timeout_at(give_up_at):
                     for lock in locks:
                         await stack.enter_async_context(self._take(lock))
-                    # The connection comes last: who still waits for a lock must not keep one from others.
+                    # The connection last: a transaction that waits for a lock must not keep one from others.
                     await stack.enter_async_context(self._all)
             except TimeoutError:
                 raise busy() from None
@@ -43,7 +43,7 @@ class Turns:
 
     @contextlib.asynccontextmanager
     async def _take(self, lock: int) -> AsyncIterator[None]:
-        """A semaphore lives for as long as anybody wants it."""
+        """Hold the semaphore of a lock, which exists for as long as anything waits for it."""
         semaphore, wanted = self._of.get(lock, (asyncio.Semaphore(_AT_ONCE), 0))
         self._of[lock] = (semaphore, wanted + 1)
         try:
@@ -51,7 +51,7 @@ class Turns:
                 yield
         finally:
             semaphore, wanted = self._of[lock]
-            # Kept for every request ever made, they would fill the memory of a server that never stops.
+            # Kept for every request ever made, they would fill the memory of a server in time.
             if wanted == 1:
                 del self._of[lock]
             else:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -126,8 +126,9 @@ class ListedModel:
     max_prompt_chars: int | None = None
 
 
+@runtime_checkable
 class CancelsJobs(Protocol):
-    """What a maker may offer beside: to have a job given up that the provider has accepted. Free, and repeatable."""
+    """A MediaProvider that can also cancel a job which it has accepted. Free, and repeatable."""
 
     async def cancel(self, plan: Plan, provider_request_id: str) -> Running | Finished:
         """Ask for it, and answer as ``check`` does: GenerationFailed, with its bill, says that the job was given up,

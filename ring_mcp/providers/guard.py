@@ -1,4 +1,4 @@
-"""No address on a private network: where the server may fetch from when a provider's answer names the place.
+"""Keeps the server from fetching from private networks when a provider's answer names the address.
 
 The check is made on the address that is then connected to, for every hop of a redirect, so that neither a redirect nor
 a name that resolves differently the second time gets around it. Through a proxy it is the proxy that resolves and
@@ -63,7 +63,7 @@ def origin_of(url: httpx2.URL) -> tuple[str, str, int | None]:
 
 
 class GuardedTransport(httpx2.AsyncBaseTransport):
-    """Connects to public addresses only, and to what is trusted."""
+    """Connects only to public and to trusted addresses."""
 
     def __init__(self, trusted: Trusted, outgoing: Outgoing) -> None:
         self._trusted = trusted
@@ -82,7 +82,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         return await self._connect(request, host)
 
     async def _connect(self, request: httpx2.Request, host: str) -> httpx2.Response:
-        """To one address after the other, each checked, until one answers."""
+        """Connect to one address after the other, each checked, until one answers."""
         straight = self._outgoing.way(None)
         # The connection goes to an address that was checked, and the certificate still has to be that of the name.
         request.extensions = {**request.extensions, "sni_hostname": host}

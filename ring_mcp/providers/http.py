@@ -1,6 +1,6 @@
-"""HTTP as every provider needs it: a paid request that is never sent twice, free requests, capped downloads.
+"""HTTP for all providers: paid requests that are never sent twice, free requests, capped downloads.
 
-No status is judged here, that is the vendor's dialect; only what happened to the request is.
+Statuses are judged by the vendor's dialect; here only whether the request left and a whole answer came.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class ProviderHttp:
 
     @property
     def _clients(self) -> Clients:
-        """Made at the first request and not at the start: loading the certificates takes a tenth of a second."""
+        """Made with the first request, not at the start: loading the certificates takes a tenth of a second."""
         if self._opened is None:
             self._opened = open_clients(self._base_url, self._headers, self._trusted, self._proxies, self._transport)
         return self._opened
@@ -234,7 +234,7 @@ class ProviderHttp:
         telemetry.count(metrics.PROVIDER_REQUESTS, self._provider, purpose, str(status or "none"))
 
     async def _read(self, response: httpx2.Response) -> Reply:
-        """The whole answer, which shows stars where it echoes the key."""
+        """The whole answer, with stars in place of an echoed key."""
         body = bytearray()
         # Counted as it is unpacked: a small compressed answer may unfold into one that fills the memory.
         async for chunk in response.aiter_bytes():
@@ -288,6 +288,6 @@ class _Departure:
 
 
 def _reason(exc: httpx2.HTTPError) -> str:
-    """What went wrong, and of a proxy what it said: it is the user's own."""
+    """What went wrong; a proxy's own words are repeated, since it is the user's."""
     name = type(exc).__name__
     return f"{name}: {one_line(str(exc), 120)}" if isinstance(exc, httpx2.ProxyError) and str(exc) else name

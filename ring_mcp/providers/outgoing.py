@@ -1,4 +1,4 @@
-"""Straight, or through a proxy: the way out of each request, by the address that it goes to."""
+"""Sends requests directly or through a proxy, by the address that they go to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ring_mcp.proxies import Proxies, trouble_with
 
 
 class Outgoing(httpx2.AsyncBaseTransport):
-    """Sends each request straight, or through the proxy that is set for its address. ``make(proxy)`` makes the ways."""
+    """Sends each request directly, or through the proxy set for its address. ``make(proxy)`` makes a transport."""
 
     def __init__(self, proxies: Proxies, make: Callable[[str | None], httpx2.AsyncBaseTransport]) -> None:
         self._proxies = proxies
@@ -21,7 +21,7 @@ class Outgoing(httpx2.AsyncBaseTransport):
         return self._proxies.of(str(url))
 
     def way(self, proxy: str | None) -> httpx2.AsyncBaseTransport:
-        """Raises ProxyError for a proxy that cannot be spoken with: nothing goes around one that is set."""
+        """The transport for an address. Raises ProxyError for an unusable proxy: it is not bypassed."""
         if proxy is not None and (trouble := trouble_with(proxy)) is not None:
             raise httpx2.ProxyError(trouble)
         if proxy not in self._ways:

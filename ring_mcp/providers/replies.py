@@ -1,4 +1,4 @@
-"""Answers as they came, and what may be taken out of them: text, addresses and pauses, each within its bounds. Pure."""
+"""Replies of providers, and what is read from them: text, addresses and pauses, each within bounds. Pure."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class Reply:
             (b"<!doctype html", b"<html")
         )
 
-    def excerpt(self, limit: int = _MAX_MESSAGE_CHARS) -> str:
+    def excerpt(self) -> str:
         """The body as one short line."""
         # Cut first, as a body may have 96 MB, and far behind what is shown: a key that is cut in two is not masked.
-        return one_line(self.masking.text(self.body[: 16 * limit].decode("utf-8", "replace")), limit)
+        return one_line(self.masking.text(self.body[: 16 * _MAX_MESSAGE_CHARS].decode("utf-8", "replace")))
 
     def address(self, value: Any) -> str | None:
         """A place that the answer names, as an absolute http(s) address; None for whatever is none."""
@@ -73,12 +73,12 @@ class Reply:
 
 
 def one_line(text: str, limit: int = _MAX_MESSAGE_CHARS) -> str:
-    """Foreign text as it can be shown, logged and stored: printable, on one line, short."""
+    """Foreign text made fit to be shown, logged and stored: printable, on one line, short."""
     return " ".join("".join(c if c.isprintable() else " " for c in text[: 8 * limit]).split())[:limit]
 
 
 def text_of(value: Any, limit: int = MAX_TEXT_CHARS) -> str | None:
-    """A text that can be stored and sent again: printable, not empty, not longer than any honest one; else None."""
+    """A text that can be stored and sent again: printable, not empty, at most so long; else None."""
     return value if isinstance(value, str) and 0 < len(value) <= limit and value.isprintable() else None
 
 

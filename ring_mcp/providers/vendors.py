@@ -1,4 +1,4 @@
-"""The one list of vendors. The first of them is asked when nobody says whom."""
+"""The list of vendors. The first is the default."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ else:
 
 
 def title_of(name: str) -> str:
-    """How people write it. A row may name a vendor that is no longer listed."""
+    """A vendor's name as people write it. A row may name a vendor that is no longer listed."""
     return BY_NAME[name].title if name in BY_NAME else name
 
 

@@ -1,7 +1,7 @@
 """MCP Apps (extension io.modelcontextprotocol/ui, version 2026-01-26): which tools show the viewer, and to whom.
 
-Clients that do not declare it see the tools as ever. One whose capabilities are not known, since it came with the
-handshake of an earlier request over HTTP, gets the viewer's address beside the tools: hosts give models none of that.
+Clients that do not declare the extension see the tools as ever. If a client's capabilities are not known, because they
+came with the handshake of an earlier HTTP request, the tools carry the viewer's address: hosts keep it from models.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ TEMPLATES = [
 
 
 def may_show(ctx: ServerRequestContext[Any], *, unknown: bool = True) -> bool:
-    """Whether this client can show the viewer; ``unknown``: what is answered where nobody knows."""
+    """Whether this client can show the viewer. ``unknown``: the answer if its capabilities are not known."""
     capabilities = ctx.session.client_capabilities
     if capabilities is None:
         return unknown
@@ -51,7 +51,7 @@ def may_show(ctx: ServerRequestContext[Any], *, unknown: bool = True) -> bool:
 
 
 def list_tools(tools: Sequence[types.Tool], ttl_ms: int, *, with_viewer: bool) -> types.ListToolsResult:
-    """``with_viewer``: its address stands beside the tools in SHOWN, and no cache may hand that to another client."""
+    """The list of tools. ``with_viewer``: those in SHOWN carry the viewer's address, and caches may not share it."""
     if not with_viewer:
         return types.ListToolsResult(tools=list(tools), ttl_ms=ttl_ms, cache_scope="public")
     meta = {"ui": {"resourceUri": VIEWER_URI}}

@@ -1,5 +1,5 @@
-"""Ring's service tokens, with Ring's own texts, and those of the ledger. Comparison takes the same time whatever
-differs, wrong ones wait."""
+"""Ring's service tokens, with Ring's own error texts, and those of the ledger. Comparison takes constant time, and
+wrong tokens are slowed down."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from ring_mcp.token_mark import mark_token
 LEAST_CHARS = 16
 
 WRONG_AT_ONCE = 10
-"""Wrong tokens of one address that are answered without a pause, and so many more with each ten seconds."""
+"""How many wrong tokens of one address are answered without a pause; one more each second, up to this number."""
 
 _PAUSE_S = 1.0
 _MAX_WAITING = 64
 _MAX_ADDRESSES = 10_000
 
 _PLACEHOLDERS = ("your-token", "your-metrics-token")
-"""How the tokens of the example files and pages begin: everybody knows them, however long they are."""
+"""How the tokens in example files and pages begin: they are public, however long they are."""
 
 _NAMED = re.compile(r"([A-Za-z0-9_.-]{1,64})=(.*[^=].*)")
 
 
 class WrongToken(Unauthorized):
-    """There was a token, and it is none of ours: a guess, or a client with an old one."""
+    """A token was given that is not valid: a guess, or an old token."""
 
 
 class WrongTokens:
-    """Slows guessing down. A right token never waits, whatever others send from the same address."""
+    """Slows guessing down. A valid token never waits, whatever others send from the same address."""
 
     def __init__(
         self,
@@ -52,9 +52,9 @@ class WrongTokens:
         self._waiting = 0
 
     async def slow_down(self, address: str) -> bool:
-        """Returns when a wrong token from ``address`` may be answered; False: so many wait that it had better leave."""
+        """Wait until a wrong token from ``address`` may be answered. Returns False at once if too many wait already."""
         now = self._now()
-        # Popped and put back, so that the oldest address stands first and goes first.
+        # Popped and put back, so that the oldest address is first and is dropped first.
         left, at = self._left.pop(address, (float(WRONG_AT_ONCE), now))
         left = min(float(WRONG_AT_ONCE), left + now - at)
         self._left[address] = (max(0.0, left - 1), now)
@@ -62,7 +62,7 @@ class WrongTokens:
             self._left.popitem(last=False)
         if left >= 1:
             return True
-        # Those who wait hold connections: many guessers together must not hold all of them.
+        # Those that wait hold connections: many guessers together must not hold all of them.
         if self._waiting >= _MAX_WAITING:
             return False
         self._waiting += 1
@@ -86,19 +86,19 @@ class ServiceTokens:
 
     @property
     def names(self) -> set[str]:
-        """The actors that these tokens make."""
+        """The actors of these tokens."""
         return {self.default_actor, *(actor for actor, _ in self._table)}
 
     def actor_of(self, token: str) -> str:
-        """The actor of a bearer's token. Raises Unauthorized in Ring's words, WrongToken for a wrong one."""
+        """The actor of a bearer token. Raises Unauthorized with Ring's text, WrongToken for a wrong one."""
         if not self._table:
             raise Unauthorized("RING_MCP_SERVICE_TOKENS is not configured")
         return self._actor(token.encode("latin-1"))  # which is how header bytes become text
 
     def check(self, presented: SecretStr | None) -> str:
-        """Over stdio: when tokens are configured, the client's RING_SERVICE_TOKEN has to be one of them.
+        """The actor over stdio: if tokens are configured, the client's RING_SERVICE_TOKEN has to be one of them.
 
-        Raises Unauthorized. Without configured tokens everybody who can start the process may use it.
+        Raises Unauthorized. Without configured tokens, everybody who can start the process is the default actor.
         """
         if not self._table:
             return self.default_actor
@@ -107,7 +107,7 @@ class ServiceTokens:
         return self._actor(presented.get_secret_value().strip().encode())
 
     def _actor(self, given: bytes) -> str:
-        # A list, not the first hit: all are compared, so that time does not tell which was it.
+        # A list, not the first match: all are compared, so that timing does not tell which one matched.
         found = [actor for actor, known in self._table if hmac.compare_digest(given, known)]
         if not found:
             raise WrongToken("Invalid service token")
@@ -116,8 +116,8 @@ class ServiceTokens:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls. ``team_token``: the token of the ledger by which they do, which may be revoked meanwhile;
-    ``token_mark``: when that one was made."""
+    """Who calls. ``team_token``: their token of the ledger, which may be revoked meanwhile; ``token_mark``: when that
+    token was made."""
 
     actor_id: str
     team_token: str | None = None
@@ -125,8 +125,8 @@ class Caller:
 
 
 class Callers:
-    """Everybody who may call over HTTP. ``is_closed``: whether nobody may without a token, who is the default actor
-    otherwise; it is closed anyhow once there are tokens."""
+    """Identifies callers over HTTP. ``is_closed``: a token is always needed. Otherwise a caller without one is the
+    default actor, for as long as no tokens exist."""
 
     def __init__(self, tokens: ServiceTokens, team: Team, *, is_closed: bool) -> None:
         self._tokens = tokens
@@ -134,14 +134,14 @@ class Callers:
         self._is_closed = is_closed
 
     async def identify(self, authorization: str, *, must: bool) -> Caller:
-        """Who shows this Authorization header; ``must``: with a token, whatever the server is like.
+        """The caller with this Authorization header. ``must``: a token is needed even on an open server.
 
-        Raises Unauthorized in Ring's words, WrongToken for a wrong one, LedgerError if the ledger is to be asked and
-        does not answer.
+        Raises Unauthorized with Ring's text, WrongToken for a wrong token, LedgerError if the ledger has to be asked
+        and does not answer.
         """
         scheme, _, token = authorization.strip().partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""
-        # By its form alone: a token of the ledger is never taken for one of the environment, or the other way round.
+        # By its form alone: tokens of the ledger and of the environment are never confused.
         if is_token(token):
             member = await self._team.recognise(token)
             if member is None:
@@ -154,17 +154,17 @@ class Callers:
                 return Caller(self._tokens.default_actor)
         if not token:
             raise Unauthorized("Missing Bearer token")
-        # Of a team alone: "not configured" would send its callers to a variable that nobody has to set.
+        # With a team only, "not configured" would send callers to a variable that nobody has to set.
         if not self._tokens.are_configured and (is_team or await self._team.exists()):
             raise WrongToken("Invalid service token")
         return Caller(self._tokens.actor_of(token))
 
 
 async def identify_owner(tokens: ServiceTokens, presented: SecretStr | None, team: Team) -> str:
-    """Who works with this configuration, over stdio or on the command line: whom RING_SERVICE_TOKEN names. What they
-    spend from here on is by that token.
+    """The actor over stdio and on the command line: that of RING_SERVICE_TOKEN. What this process spends from here on
+    counts as spent with that token.
 
-    Raises what ``ServiceTokens.check`` raises, and LedgerError for a token that the ledger knows or not.
+    Raises what ``ServiceTokens.check`` raises, and LedgerError if the ledger has to be asked and does not answer.
     """
     text = presented.get_secret_value().strip() if presented is not None else ""
     if not is_token(text):
@@ -177,7 +177,7 @@ async def identify_owner(tokens: ServiceTokens, presented: SecretStr | None, tea
 
 
 def check_tokens(tokens: Sequence[SecretStr], host: str, *, has_team: bool = False) -> None:
-    """What a network may try needs to be hard to guess. Raises ConfigError. ``has_team``: the ledger has tokens."""
+    """Raises ConfigError if tokens are missing or too weak for a network. ``has_team``: the ledger has tokens."""
     if not tokens and not has_team:
         raise ConfigError(
             [
@@ -194,17 +194,17 @@ def check_tokens(tokens: Sequence[SecretStr], host: str, *, has_team: bool = Fal
 
 
 def check_not_an_example(variable: str, token: str) -> None:
-    """Raises ConfigError for a token that was copied and not replaced."""
+    """Raises ConfigError for a placeholder that was copied from an example and not replaced."""
     if token.strip().lower().startswith(_PLACEHOLDERS):
         raise ConfigError(
             [
-                f"{variable}: has the placeholder of an example still, which everybody knows; make a token: "
+                f"{variable}: still has the placeholder of an example, which everybody knows; make a token: "
                 '`python -c "import secrets; print(secrets.token_urlsafe(32))"`'
             ]
         )
 
 
 def _entry(text: str, default_actor: str) -> tuple[str, bytes]:
-    """(actor, token). A trailing ``=`` is padding of a token, not a name."""
+    """(actor, token) of an entry. A trailing ``=`` is padding of a token and makes no name."""
     named = _NAMED.fullmatch(text)
     return (named[1], named[2].encode()) if named else (default_actor, text.encode())

@@ -1,4 +1,4 @@
-"""The layer that knows who calls: a bearer token names the actor, and whoever is revoked is answered no further."""
+"""The layer that identifies the caller: a bearer token names the actor, and its revocation ends open requests."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _ASK_AGAIN_S = "5"
 
 
 class Authenticated:
-    """401 without a token that is good; otherwise the scope carries the actor's id. 503 while the ledger, which knows
-    the team's tokens, does not say whether one is.
+    """Answers 401 without a valid token; otherwise the scope carries the actor's id. Answers 503 while the ledger,
+    which has the team's tokens, does not respond.
 
-    As ``user`` it stands there, too, for the SDK: an SSE session takes messages from the actor alone who opened it.
+    The scope's ``user`` is set for the SDK: an SSE session takes messages only from the actor who opened it.
 
-    Without any tokens the server listens on loopback alone (``server.process`` sees to that) and everybody there is the
-    default actor, but for Ring's own gateway, which never is open.
+    Without any tokens the server listens only on loopback (``server.process`` makes sure), and everybody there is the
+    default actor, except for Ring's gateway, which is never open.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Authenticated:
             must = scope["path"].startswith(self._ring)
             caller = await self._callers.identify(header(scope, "authorization"), must=must)
         except LedgerError as exc:
-            # Not 401: clients drop a token, or ask their person for a new one, when they are told that it is wrong.
+            # Not 401, after which clients drop the token or ask their person for a new one.
             await refuse(send, 503, exc.message, {"retry-after": _ASK_AGAIN_S})
             return
         except Unauthorized as exc:
@@ -66,11 +66,11 @@ class Authenticated:
             return
         actor = caller.actor_id
         scope[ACTOR_KEY] = actor
-        # What is answered over /sse has that of its stream: a new token does not revive the stream of an old one.
+        # Calls over /sse keep the mark of their stream: a new token does not revive the stream of an old one.
         mark_token(caller.token_mark)
-        # The SDK compares client and subject; the token itself is kept from whatever else looks at the scope.
+        # The SDK compares client and subject; the token itself is not put into the scope.
         scope["user"] = AuthenticatedUser(AccessToken(token="", client_id=actor, scopes=[], subject=actor))
-        # Tokens of the environment cannot be revoked while the process runs: there is nothing to attend to.
+        # Tokens of the environment cannot be revoked while the process runs.
         if caller.team_token is None:
             await self._app(scope, receive, send)
             return
@@ -78,14 +78,14 @@ class Authenticated:
             await self._answer_until(gone, scope, receive, send)
 
     async def _answer_until(self, gone: asyncio.Event, scope: Scope, receive: Receive, send: Send) -> None:
-        """As if the client had left once ``gone`` is set: its streams end, and its jobs go on."""
+        """Once ``gone`` is set, act as if the client had left: its streams end, and its jobs go on."""
         started = finished = False
 
         async def receive_until_gone() -> Message:
             receiving, leaving = asyncio.ensure_future(receive()), asyncio.ensure_future(gone.wait())
             try:
                 await asyncio.wait((receiving, leaving), return_when=asyncio.FIRST_COMPLETED)
-                # In this order: what is taken off the connection already would be lost otherwise.
+                # In this order, or a message that was already taken off the connection would be lost.
                 return receiving.result() if receiving.done() else {"type": "http.disconnect"}
             finally:
                 receiving.cancel()
@@ -94,8 +94,7 @@ class Authenticated:
         async def send_noted(message: Message) -> None:
             nonlocal started, finished
             if gone.is_set() and not started:
-                # Withheld, so that the 401 below can still go out in its place.
-                return  # what it says is no longer theirs to hear
+                return  # withheld: the 401 below goes out in its place
             started = True
             finished = finished or (message["type"] == "http.response.body" and not message.get("more_body", False))
             await send(message)
@@ -107,6 +106,6 @@ class Authenticated:
                 raise
         if gone.is_set() and not started:
             await refuse(send, 401, "Invalid service token", {**_CHALLENGE, "connection": "close"})
-        # A stream that was begun needs its end, or the client takes it for a broken connection.
+        # A stream that was begun needs an end, or the client takes it for a broken connection.
         elif gone.is_set() and not finished:
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,4 +1,4 @@
-"""stdin, line by line, within bounds: what is longer, or has more values than any call, is never held as a whole."""
+"""stdin line by line, within bounds: a line that is too long, or has too many values, is never held as a whole."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ring_mcp.server.lines import LOOKED_AT_CHARS, TOO_LARGE
 from ring_mcp.server.middleware import MAX_VALUES
 
 MAX_LINE_BYTES = 128 * 1024 * 1024
-"""Seven pictures of the largest size that is taken, as base64, and then some."""
+"""More than seven pictures of the largest size that is taken, as base64."""
 
-# So that a line out of bounds is noticed long before its end, and never held.
+# Small, so that a line out of bounds is noticed long before its end.
 _PIECE_BYTES = 1024 * 1024
 
 
 class Line:
-    """A line while its pieces come in. Of one that is out of bounds beginning and end are left, with TOO_LARGE
+    """A line while its pieces arrive. Of one that is out of bounds, only beginning and end are kept, with TOO_LARGE
     between."""
 
     def __init__(self, max_bytes: int = MAX_LINE_BYTES, max_values: int = MAX_VALUES) -> None:
@@ -45,7 +45,7 @@ class Line:
     @property
     def text(self) -> str:
         line = b"".join(self._pieces)
-        # "replace" as the SDK's own reader does: a byte that is no UTF-8 must not end the session.
+        # "replace", as the SDK's own reader does: a byte that is not UTF-8 must not end the session.
         return (line if self._fits else self._head + TOO_LARGE.encode() + line).decode("utf-8", "replace")
 
 
@@ -72,9 +72,9 @@ class BoundedLines:
 
 
 def take_stdin() -> BinaryIO | None:
-    """stdin as a file that is ours alone: whatever this process starts finds nothing to read there.
+    """stdin as a file that only this process has: its children find nothing to read there.
 
-    None where the SDK had better do it: on Windows, or if there is no stdin.
+    None on Windows, or if there is no stdin: then the SDK reads it.
     """
     if sys.platform == "win32":
         return None

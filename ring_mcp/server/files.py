@@ -1,4 +1,4 @@
-"""Local storage over HTTP: whoever has the address of a file may read it, and nothing is listed."""
+"""Local storage over HTTP: anybody with the address of a file may read it; nothing is listed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ring_mcp.storage.links import FILES_PATH, FileLinks
 
 _HEADERS = {
     "cache-control": "public, max-age=31536000, immutable",
-    # A browser shows a picture or plays a clip by a little page of its own, which these let it do; and nothing else.
+    # Only what the little page needs in which a browser shows a picture or a clip.
     "content-security-policy": "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; "
     "frame-ancestors 'none'",
 }
-# Nothing that a browser would run: what is not here is a download (and "nosniff" keeps it one).
+# Nothing that a browser would execute: anything else is a download (and "nosniff" keeps it one).
 _TYPES = {
     ".jpg": "image/jpeg",
     ".png": "image/png",
@@ -40,12 +40,12 @@ class Files:
     def _response(self, scope: Scope) -> Response:
         if scope["method"] not in ("GET", "HEAD"):
             return PlainTextResponse("Method Not Allowed", 405, {"allow": "GET, HEAD"})
-        # Inside of a Mount Starlette leaves the whole path in place.
+        # Inside a Mount, Starlette leaves the whole path in place.
         path = scope["path"].removeprefix(scope.get("root_path", "")).removeprefix(FILES_PATH).lstrip("/")
         key = self._links.key_of_path(path)
         file = None if key is None else self._storage.local_path(self._links.url_of(key))
         if file is None or not file.is_file():
-            # The same for a wrong signature and a missing file: who guesses learns nothing.
+            # The same for a wrong signature and a missing file: guessing tells nothing.
             return PlainTextResponse("Not Found", 404)
         return FileResponse(
             file,

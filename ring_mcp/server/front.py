@@ -1,14 +1,14 @@
 """The first answers of a session, from a recording of an earlier one, while the server is still being loaded.
 
-To load the SDK takes forty times as long as to start Python, and a client waits for it. What it asks first is the same
-every time, and so is the answer. A recording has such beginnings line by line, as they once went over the wire. This
-front answers a line if it and all before it are those of a recording, byte for byte but for the id; at anything else,
-for good, it lets the server come. The server gets every line from the first one on, and answers to lines that are
-answered already are taken out and compared (``takeover``). So the front never needs to understand a message, and no
-call of a tool is ever in its hands: those are not recorded.
+Loading the SDK takes forty times as long as starting Python, and a client waits for it. What it asks first is the same
+every time, and so is the answer. A recording has such beginnings line by line, as they once went over the wire. The
+front answers a line if it and all lines before it are those of a recording, byte for byte except for the id; from the
+first other line on, the server answers. The server reads every line from the first one on, and its answers to lines
+that are answered already are left out and compared (``takeover``). So the front never needs to understand a message,
+and never sees a call of a tool: those are not recorded.
 
-A recording is looked up by a digest of all that answers depend on: see ``_digest``. In any doubt there is no front.
-Nothing heavy is imported here: not even ``typing``.
+A recording is found by a digest of everything that the answers depend on: see ``_digest``. In any doubt there is no
+front. Nothing heavy is imported here, not even ``typing``.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 Exchange = tuple[bytes, bytes, bytes, bytes]
-"""A request around its id, and its answer around it; of a notification the line, and three times nothing."""
+"""A request before and after its id, and its answer likewise; for a notification the line, and three empty texts."""
 
 Conversation = tuple[Exchange, ...]
 
 FORMAT, MAX_RECORDING_BYTES = b"ring-mcp start 1\n", 4 * 1024 * 1024
 _MAX_TAKEN_BYTES = 256 * 1024
-"""So much is read before the server is there; a client that sends more waits for it."""
+"""How much is read before the server is there; a client that sends more waits for the server."""
 
 _MAX_FILE_BYTES = 1024 * 1024
 _DATA = ("presets.json", "icons/ring-mcp.svg")
 _SWITCH_S = 0.0005
-"""How long the thread that loads keeps the interpreter to itself, while this one answers."""
+"""How long the thread that loads the server keeps the interpreter while this one has something to answer."""
 
 PER_SESSION = tuple(
     "_ PWD OLDPWD SHLVL TERM COLUMNS LINES WINDOWID DISPLAY WAYLAND_ WT_ TMUX STY SSH_ DBUS_ XDG_SESSION XDG_RUNTIME "
     "INVOCATION_ID JOURNAL_STREAM SECURITYSESSIONID CLAUDE CURSOR_ VSCODE_ CODEX_ GEMINI_CLI ELECTRON_ NODE_ npm_ "
     "TRACEPARENT TRACESTATE ITERM KITTY_ WEZTERM_ GHOSTTY_ ALACRITTY_ KONSOLE_ GNOME_TERMINAL VTE_".split()
 )
-"""How names begin that terminals and clients set anew each time. All others count, whoever reads them."""
+"""Prefixes of variables that terminals and clients set anew each time. All other variables are in the digest."""
 
 
 class Front:
@@ -50,26 +50,26 @@ class Front:
 
     def __init__(self, file: str, arguments: Sequence[str], conversations: Sequence[Conversation]) -> None:
         self.file = file
-        """Where the recording of this configuration lies, or will."""
+        """The recording of this configuration, which may not exist yet."""
         self.arguments = arguments
         self.conversations = conversations
         nothing = os.open(os.devnull, os.O_RDONLY)
         self._stopping, self._stop = os.pipe()
         self.wire, self.stdin = os.dup(1), os.dup(0)
-        os.dup2(nothing, 0)  # whatever this process starts finds nothing to read there,
-        os.dup2(2, 1)  # and nothing but the protocol reaches the client, whatever is imported and prints
+        os.dup2(nothing, 0)  # children of this process find nothing to read there,
+        os.dup2(2, 1)  # and nothing but the protocol reaches the client, even if an import prints
         os.close(nothing)
         self.heard = bytearray()
-        """What was read, all of it; the server gets it again."""
+        """All that was read; the server reads it again."""
         self.done = 0
-        """How much of that is answered."""
+        """How many bytes of that are answered."""
         self.answers: list[tuple[bytes, bytes]] = []
-        """The ids, and the lines that went out with them."""
+        """Ids and the answers that went out."""
         self._step, self._candidates = 0, list(conversations)
         self._ended, self._interval_s = allocate_lock(), sys.getswitchinterval()
 
     def start(self) -> None:
-        """Answer what is there at once, and the rest beside whatever the caller does next."""
+        """Answer what is there already, and the rest in a thread while the caller goes on."""
         if not self._candidates:
             return
         self._ended.acquire()
@@ -77,12 +77,12 @@ class Front:
         if self._answer_what_comes(wait_s=0):
             try:
                 start_new_thread(self._answer_what_comes, ())
-            except RuntimeError:  # no thread is to be had: the server answers
+            except RuntimeError:  # no thread can be started: the server answers
                 self._ended.release()
 
     def stop(self) -> None:
-        """From here on nothing is read and nothing written. Waits for an answer that is being written. Once."""
-        os.close(self._stop)  # which wakes whoever waits for the other end
+        """Stop reading and writing; waits for an answer that is being written. To be called once."""
+        os.close(self._stop)  # which wakes the thread that waits for the other end
         with self._ended:
             sys.setswitchinterval(self._interval_s)
         os.close(self._stopping)
@@ -92,27 +92,27 @@ class Front:
         return find_recording(self.arguments, os.environ) != self.file
 
     def forget(self) -> None:
-        """What was recorded is not what the server says: the next start is an ordinary one."""
+        """Remove the recording, which differs from what the server says: the next start is an ordinary one."""
         try:
             os.unlink(self.file)
         except OSError:
             return
 
     def _answer_what_comes(self, wait_s: float | None = None) -> bool:
-        """Until it is the server's turn; then False. With ``wait_s`` no longer than that; then True."""
+        """Answer until it is the server's turn: then False. With ``wait_s``, until nothing comes for so long: True."""
         try:
             while ready := select.select([self.stdin, self._stopping], [], [], wait_s)[0]:
                 if self._stopping in ready or not self._answer_next():
                     break
             else:
                 return True
-        except Exception:  # whatever it is: what is not answered, the server answers
+        except Exception:  # whatever it is: the server answers what is not answered
             pass
         self._ended.release()
         return False
 
     def _answer_next(self) -> bool:
-        """Read once and answer all of it or nothing; False: from here on it is the server's turn."""
+        """Read once, and answer all of it or nothing. Returns False if it is the server's turn from here on."""
         piece = os.read(self.stdin, 65536)
         self.heard += piece
         end = self.heard.rfind(b"\n") + 1
@@ -130,7 +130,7 @@ class Front:
                 answers.append((identity, answer))
             step += 1
         out = b"".join(answer for _, answer in answers[len(self.answers) :])
-        # Counted before it is written: if the write fails half way, the server must not say the same again.
+        # Counted before it is written: if the write fails half-way, the server must not send the same again.
         self._step, self._candidates, self.answers, self.done = step, candidates, answers, max(end, self.done)
         while out:
             out = out[os.write(self.wire, out) :]
@@ -138,20 +138,20 @@ class Front:
 
 
 def open_front(arguments: Sequence[str]) -> Front | None:
-    """The front of a server that a client has started, or None where the server had better do it all itself."""
+    """The front of a server that a client has started; None if the server has to answer everything itself."""
     try:
         pipes = all(stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) for mode in (os.fstat(0).st_mode, os.fstat(1).st_mode))
-        # A write to a non-blocking pipe may break off half way, and the server could not tell how much is out.
+        # A write to a non-blocking pipe may stop half-way, and the server could not tell how much is out.
         if sys.platform == "win32" or not pipes or not (os.get_blocking(0) and os.get_blocking(1)):
             return None
         file = find_recording(arguments, os.environ)
         return None if file is None else Front(file, arguments, read_recording(file))
-    except Exception:  # whatever it is: the server tells it, if it matters
+    except Exception:  # whatever it is: if it matters, the server reports it
         return None
 
 
 def cache_folder(environ: Mapping[str, str]) -> str | None:
-    """As platformdirs has it, which takes longer to load than all of this."""
+    """The user's cache folder as platformdirs has it, which takes longer to load than all of this; None if unknown."""
     home = environ.get("HOME", "")
     own = f"{home}/Library/Caches" if sys.platform == "darwin" else f"{home}/.cache"
     cache = (sys.platform != "darwin" and environ.get("XDG_CACHE_HOME", "").strip()) or own
@@ -159,7 +159,7 @@ def cache_folder(environ: Mapping[str, str]) -> str | None:
 
 
 def trust_file(environ: Mapping[str, str]) -> str:
-    """Where the person's list of trusted folders lies."""
+    """The file with the user's trusted folders."""
     if sys.platform == "darwin":
         return f"{environ.get('HOME')}/Library/Application Support/ring-mcp/trusted-folders.json"
     folder = environ.get("XDG_CONFIG_HOME", "").strip() or f"{environ.get('HOME')}/.config"
@@ -167,7 +167,7 @@ def trust_file(environ: Mapping[str, str]) -> str:
 
 
 def read_recording(file: str) -> list[Conversation]:
-    """Nothing of a file that is not there or not whole. Raises OSError for one that others can write, ValueError."""
+    """The conversations of a file; none if it is missing or damaged. Raises ValueError and OSError (see ``_read``)."""
     content = _read(file, MAX_RECORDING_BYTES, is_own=True) or b""
     checksum, _, body = content[len(FORMAT) :].partition(b"\n")
     if not content.startswith(FORMAT) or checksum != checksum_of(body):
@@ -203,7 +203,7 @@ def _match(conversation: Conversation, step: int, line: bytes) -> tuple[bytes, b
 
 
 def is_plain(identity: bytes) -> bool:
-    """Whether JSON has one way alone to write this id: so it comes back as it was sent."""
+    """Whether JSON has only one way to write this id, so that it comes back as it was sent."""
     if identity[:1] == b'"':
         word = identity[1:-1]
         return identity[-1:] == b'"' and len(word) < 100 and word.translate(None, b"-_.:/").isalnum()
@@ -211,16 +211,16 @@ def is_plain(identity: bytes) -> bool:
 
 
 def find_recording(arguments: Sequence[str], environ: Mapping[str, str]) -> str | None:
-    """The file of the recording that holds here. Raises OSError."""
+    """The file of this configuration's recording; None if there can be none. Raises OSError."""
     folder = cache_folder(environ)
     digest = _digest(arguments, environ) if folder else None
     return f"{folder}/starts/{digest}" if digest else None
 
 
 def _digest(arguments: Sequence[str], environ: Mapping[str, str]) -> str | None:
-    """Of switches, environment, .env.local, presets and icon, our code, what else is installed, and the interpreter.
+    """A digest of switches, environment, .env.local, presets and icon, our code, installed packages, and interpreter.
 
-    None if something may count that cannot be seen from here. Raises OSError.
+    None if the answers may depend on something that cannot be seen from here. Raises OSError.
     """
     digest = _blake2b(digest_size=20)
     folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -254,7 +254,7 @@ def _digest(arguments: Sequence[str], environ: Mapping[str, str]) -> str | None:
 
 
 def list_code(folder: str) -> Iterable[tuple[str, int, int]]:
-    """Each module with its time and size, as Python itself decides whether one is compiled anew."""
+    """Each module with its time and size, by which Python itself decides whether to compile one anew."""
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda each: each.name):
             if entry.name.endswith(".py"):
@@ -266,9 +266,9 @@ def list_code(folder: str) -> Iterable[tuple[str, int, int]]:
 
 
 def _look_up(path: str, own: str) -> object:
-    """What is installed in a folder of packages changes its time: each version has a name of its own there.
+    """What tells whether the packages in a folder have changed: its time, since each version has a name of its own.
 
-    A folder that people work in, as ``own`` of a clone is, changes all the time, and its names only now and then.
+    A folder that people work in, such as ``own`` of a clone, changes all the time: there it is the list of names.
     """
     try:
         if path in ("", os.getcwd(), own):
@@ -279,9 +279,9 @@ def _look_up(path: str, own: str) -> object:
 
 
 def _read(path: str, most_bytes: int = _MAX_FILE_BYTES, *, is_own: bool = False) -> bytes | None:
-    """A file's content; None: there is none. Raises OSError for what is no such file, or has more in it."""
+    """A file's content, None without one. Raises OSError if it is too large, not regular, or (``is_own``) not ours."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # of a pipe by that name the open would wait for ever
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a named pipe would wait for ever
     except FileNotFoundError:
         return None
     try:

@@ -31,10 +31,9 @@ _ASKED_AFTER_LOOKS = 5
 class Events:
     """``stopping``: set when the server ends, and every stream with it."""
 
-    def __init__(self, gallery: Gallery, stopping: asyncio.Event, *, look_s: float = LOOK_S) -> None:
+    def __init__(self, gallery: Gallery, stopping: asyncio.Event) -> None:
         self._gallery = gallery
         self._stopping = stopping
-        self._look_s = look_s
 
     def stream(self, request: Request, is_welcome: Callable[[], Awaitable[bool]]) -> StreamingResponse:
         """The events for the jobs that the query names, MAX_JOBS at most; ``newest``: what heads the list there.
@@ -89,7 +88,7 @@ class Events:
                 # A comment, which scripts do not see: proxies cut what is silent for long.
                 yield b": still here\n\n"
             try:
-                async with asyncio.timeout(self._look_s):
+                async with asyncio.timeout(LOOK_S):
                     await self._stopping.wait()
             except TimeoutError:
                 continue

@@ -61,7 +61,7 @@ class UnsupportedBody(InvalidRequest):
     code = "unsupported_media_type"
 
 
-# The first that fits counts: what is a kind of another stands before it.
+# The first that fits counts, so subclasses come before their bases.
 _STATUS: tuple[tuple[type[RingError], int], ...] = (
     (UnsupportedBody, 415),
     (NotFound, 404),
@@ -78,7 +78,7 @@ _STATUS: tuple[tuple[type[RingError], int], ...] = (
 
 
 class Gateway:
-    """``image_wait_s`` and ``video_wait_s``: how long a request waits by default, as Ring's did."""
+    """``image_wait_s`` and ``video_wait_s``: how long a request waits by default, as in Ring."""
 
     def __init__(self, app: App, *, image_wait_s: float, video_wait_s: float) -> None:
         self._app = app
@@ -105,10 +105,10 @@ class Gateway:
         return Route(f"{PREFIX}{path}", self._answer_errors(endpoint, f"{PREFIX}{path}"), methods=[method])
 
     def _answer_errors(self, endpoint: Endpoint, route: str) -> Callable[[Request], Awaitable[JSONResponse]]:
-        """An endpoint whose errors of the tree become Ring's envelope; all others are the outermost layer's.
+        """The endpoint, with errors of the tree in Ring's envelope; all other errors are the outermost layer's.
 
-        It ends when its client leaves: a result that nobody received must not count as delivered, for then the same
-        request would be paid again. The job goes on.
+        It ends when its client leaves: a result that nobody received must not be marked as delivered, or the same
+        request would be paid for again. The job goes on.
         """
 
         async def serve(request: Request) -> JSONResponse:
@@ -117,7 +117,7 @@ class Gateway:
 
         async def answer(request: Request) -> JSONResponse:
             await request.body()
-            # The body is read before: the watcher takes every further message of the connection.
+            # The body is read first, since the watcher takes all further messages of the connection.
             work, leaving = asyncio.ensure_future(serve(request)), asyncio.ensure_future(_watch_leaving(request))
             try:
                 await asyncio.wait((work, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -156,7 +156,7 @@ class Gateway:
         return _data(200, (await self._app.health.check(_actor(request))).data())
 
     async def context(self, request: Request) -> JSONResponse:
-        """Who calls; without RING_PUBLIC_BASE_URL at the address that the caller has used."""
+        """The caller's context; ``baseUrl`` is the address that was called, if RING_PUBLIC_BASE_URL is not set."""
         known = await self._app.whoami.describe(_actor(request))
         return _data(200, {"baseUrl": str(request.base_url).rstrip("/"), **known.data()})
 
@@ -176,13 +176,13 @@ class Gateway:
         return _data(200, result.data())
 
     async def cancel_job(self, request: Request) -> JSONResponse:
-        """Ours: what ring-job-cancel answers."""
+        """Ours: the same answer as ring-job-cancel."""
         done = await self._app.cancelling.cancel(await self._job(request), actor_id=_actor(request))
         return _data(200, JobCancelResult.of(done).data())
 
     async def draw_thumbnail(self, request: Request) -> JSONResponse:
-        """Ours: a thumbnail for a clip that is there."""
-        # It costs no money, but work and storage: who may only look has no business with that.
+        """Ours: a new thumbnail for a finished clip."""
+        # It costs no money, but work and storage: not for actors who may only look.
         await self._app.calls.check_may_spend(_actor(request))
         job, thumbnail = await self._job(request), await _read_body(request, read_thumbnail)
         if thumbnail is None:
@@ -220,7 +220,7 @@ def _data(status: int, data: Mapping[str, Any], headers: Mapping[str, str] | Non
 
 
 def _answer_created(result: JobResult) -> JSONResponse:
-    """201 with what was made; 202 with the job while it is still under way."""
+    """201 with the result; 202 with the job while it is open."""
     if not result.success:
         raise JobFailed(result)
     if result.state == "done":
@@ -266,7 +266,7 @@ def _object(request: Request, content: bytes) -> dict[str, Any]:
     if not key:
         return body
     given = [name for name in ("idempotencyKey", "idempotency_key") if body.get(name) not in (None, "")]
-    # To choose one could pay twice: whoever retries may send the other.
+    # Choosing one could pay twice: a retry may send the other.
     if any(body[name] != key for name in given):
         raise InvalidRequest("idempotencyKey and the header Idempotency-Key differ")
     return body if given else {**body, "idempotencyKey": key}

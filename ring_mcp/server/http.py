@@ -1,7 +1,7 @@
 """One app on one port: MCP over Streamable HTTP and SSE, Ring's gateway, the files of local storage, and the pages.
 
-Streamable HTTP is served without sessions, so that several processes may stand behind one balancer; both protocol eras
-come from the SDK. A client that goes away leaves its job running.
+Streamable HTTP is served without sessions, so that several processes can be behind one balancer; both protocol eras
+come from the SDK. When a client detaches, its job goes on.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ from ring_mcp.web.gallery import Gallery
 
 BODY_TIMEOUT_S = 30.0
 GATEWAY_WAIT_S = 280.0
-"""How long a request to the gateway waits at most when it does not say: Node's fetch gives up after 300 s without the
-head of an answer, and the clip is paid for by then."""
+"""How long a request to the gateway waits by default, at most: Node's fetch gives up after 300 s without the head of an
+answer, and by then the clip is paid for."""
 
 
 def build_mcp(app: App) -> Server[dict[str, Any]]:
-    """The MCP server whose callers are known by the token of their request."""
+    """The MCP server that identifies callers by the token of their request."""
     return serve_app(app, identify=actor_of_request)
 
 
@@ -67,20 +67,20 @@ def build_http_app(
     max_streams: int = MAX_STREAMS,
     is_closed: bool = False,
 ) -> Starlette:
-    """The Starlette app over an open App. When ``stopping`` is set, whoever waits gets the handle of their job.
+    """The Starlette app over an open App. When ``stopping`` is set, waiting callers get the handles of their jobs.
 
-    ``is_closed``: nobody is served without a token, whether there are any or not. ``reporting`` is what /metrics
-    tells; None: there is none. ``server`` stands in for ``build_mcp(app)``: the conformance suite wants its own tools.
+    ``is_closed``: nobody is served without a token, even if no tokens exist. ``reporting``: what /metrics shows; None:
+    no such route. ``server`` replaces ``build_mcp(app)``: the conformance suite has tools of its own.
     """
     config = app.config
     server = server or build_mcp(app)
     calls, streams = Slots(config.max_open_calls, "calls"), Slots(max_streams, "streams")
     mcp = McpEndpoint(
-        # json_response stays off: with it progress is dropped, and nobody notices that a client has left.
+        # json_response stays off: it would drop progress, and not notice that a client has left.
         StreamableHTTPSessionManager(
             server,
             stateless=True,
-            # Host and Origin are checked for every route by KnownNames, not for the MCP ones a second time.
+            # KnownNames checks Host and Origin for every route.
             security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
             max_request_body_size=config.max_body_bytes,
         )
@@ -104,13 +104,13 @@ def build_http_app(
 
     async def stop() -> None:
         await stopping.wait()
-        # First this: it hands every waiting call its job, and ``sse.end`` waits until those calls have answered.
+        # This first: it returns every waiting call's job, and ``sse.end`` waits until those calls have answered.
         app.watch.close()
         await sse.end()
 
     async def ready(request: Request) -> JSONResponse:
         obstacles = ("the server is stopping",) if stopping.is_set() else await app.health.list_obstacles()
-        # A server that stops is not ready while it still answers, so that a balancer sends its calls elsewhere in time.
+        # A stopping server is not ready although it still answers: a balancer sends calls elsewhere in time.
         return JSONResponse({"ready": not obstacles, "reasons": list(obstacles)}, 503 if obstacles else 200)
 
     @contextlib.asynccontextmanager
@@ -122,17 +122,17 @@ def build_http_app(
         finally:
             stopper.cancel()
 
-    # Its own pages are no strangers: behind a proxy on another port their origin is not what Host says.
+    # Our own pages: behind a proxy on another port their origin differs from Host.
     origins = (*config.allowed_origins, *own_origins(config.public_base_url))
     starlette = Starlette(
         routes=[
-            # A GET gets 405, for clients of 2025 "no stream to listen to". Both spellings, since nothing redirects.
+            # A GET gets 405, which tells clients of 2025 that there is no stream. Both paths, since nothing redirects.
             Route("/mcp", mcp, methods=["POST"]),
             Route("/mcp/", mcp, methods=["POST"]),
             Route(STREAM_PATH, sse, methods=["GET"]),
             Mount(MESSAGES_PATH, sse.post_message),
             *gateway.routes(),
-            # Without methods: Files and the pages answer HEAD, and refuse the rest, by themselves.
+            # Without methods: Files and the pages handle methods themselves.
             Mount(FILES_PATH, Files(app.storage, links)),
             Route("/", pages.lead_here, methods=["GET", "POST"]),
             Route(GALLERY_PATH, pages),
@@ -142,17 +142,17 @@ def build_http_app(
             *([] if measured is None else [Route(METRICS_PATH, measured.answer, methods=["GET"])]),
         ],
         middleware=[
-            # Outermost, so that refusals of every layer below are logged and carry the headers, too.
+            # Outermost, so that refusals of all other layers are logged and carry the headers, too.
             Middleware(Guarded),
             Middleware(KnownNames, hosts=(links.host, *config.allowed_hosts), origins=origins),
             Middleware(
-                # Before Authenticated: a preflight asks whether the page may call, and never carries a token.
+                # Before Authenticated: a preflight never carries a token.
                 CORSMiddleware,
                 allow_origins=[origin.rstrip("/") for origin in config.allowed_origins],
                 allow_methods=("GET", "POST"),
-                # Versions of the protocol bring headers of their own (Mcp-Method, Mcp-Name): preflights ask for them.
+                # Versions of the protocol have headers of their own (Mcp-Method, Mcp-Name), which preflights ask for.
                 allow_headers=("*",),
-                # A page's script sees no others; no allow_credentials: cookies open nothing but the gallery.
+                # Scripts see no other headers. No allow_credentials: cookies open only the gallery.
                 expose_headers=("mcp-protocol-version", "retry-after", "www-authenticate", "x-request-id"),
             ),
             Middleware(BodyLimit, max_bytes=config.max_body_bytes, timeout_s=body_timeout_s),
@@ -171,25 +171,25 @@ def build_http_app(
                 is_open=is_open,
             ),
         ],
-        # Ring's clients read the envelope of every answer, that of an unknown path included.
+        # Ring's clients read the envelope of every answer, even for an unknown path.
         exception_handlers={HTTPException: _not_served},
         lifespan=lifespan,
     )
-    # A redirect would name the scheme that this process sees: behind a proxy with TLS that sends tokens in the clear.
+    # A redirect would name the scheme that this process sees: behind a TLS proxy, tokens would go out in the clear.
     starlette.router.redirect_slashes = False
     return starlette
 
 
 def is_open(path: str) -> bool:
-    """What needs no bearer: liveness, files, whose addresses are secrets, metrics and pages, which ask themselves, and
-    ``/``, which leads there."""
+    """Paths that need no bearer token here: probes; files, whose addresses are secret; metrics and pages, which check
+    access themselves; ``/``, which leads to the pages."""
     return path in ("/", "/healthz", "/readyz", METRICS_PATH) or path.startswith(FILES_PATH) or is_gallery(path)
 
 
 def open_pages(
     app: App, links: FileLinks, callers: Callers, wrong_tokens: WrongTokens, stopping: asyncio.Event
 ) -> GalleryPages:
-    """The pages over an open App. Servers of one database share its address, and with it what seals their cookies."""
+    """The pages over an open App. Servers of one database derive the key of their cookies from its address."""
     config = app.config
     base = urlsplit(config.public_base_url or "")
     prefix = base.path.rstrip("/")
@@ -217,7 +217,7 @@ def open_pages(
 
 
 async def actor_of_request(ctx: ServerRequestContext[Any]) -> str:
-    """Whom the token of this MCP request named."""
+    """The actor whom the token of this MCP request names. Raises Unauthorized."""
     request = ctx.request
     actor = request.scope.get(ACTOR_KEY) if isinstance(request, Request) else None
     if not isinstance(actor, str):
@@ -239,7 +239,7 @@ class McpEndpoint:
 
 
 async def _alive(request: Request) -> PlainTextResponse:
-    # Never asks the ledger: a restart, which is what follows a failure here, would not bring one back.
+    # Does not ask the ledger: a restart, which follows a failure here, would not bring it back.
     return PlainTextResponse("ok")
 
 

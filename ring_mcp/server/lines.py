@@ -1,6 +1,6 @@
-"""Lines that the SDK's parser refused, looked at again: it drops them, and whoever sent one waits for ever. Pure.
+"""A second look at lines that the SDK's parser refused: it drops them, and their sender would wait for ever. Pure.
 
-Whoever sends a request with an id that can be read gets an answer, whatever is wrong with the rest of it.
+A request whose id can be read gets an answer, whatever is wrong with the rest of it.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ _MAX_ANSWERS = 100
 _TOO_DEEP = "the message is nested too deeply"
 LOOKED_AT_CHARS = 16_000
 TOO_LARGE = "\0 too large \0"
-"""In place of the middle of a line that is out of bounds. No JSON has a NUL in it."""
+"""Replaces the middle of a line that is out of bounds. JSON never contains a NUL."""
 
-# A string may also end with the text: what is looked at is cut out of a line.
+# A string may also end with the text, which may be cut out of a line.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|$)|[\[\]{}]')
 _ID = r'"id"\s*:\s*("(?:[^"\\]|\\.){0,200}"|-?\d{1,18})\s*'
 _FIRST_ID = re.compile(rf"{_ID}[,}}]")
-# Some clients write the id after all else, behind arguments that are too large to be looked through.
+# Some clients write the id last, after arguments that are too large to be searched.
 _LAST_ID = re.compile(rf'{_ID}(?:,\s*"(?:jsonrpc|method)"\s*:\s*"[^"]{{0,200}}"\s*)*}}\s*$')
 
 
 def read_again(refused: ValidationError) -> types.JSONRPCMessage | list[types.JSONRPCError]:
-    """The message that a line means all the same, or the answers to whoever sent it, which may be none.
+    """The message that a refused line contains after all, or error answers to its sender; there may be none.
 
-    A byte order mark in front is no part of it. Half a surrogate pair, which JavaScript can write, stays in the
-    arguments of a tool, where it is refused by the argument's name; elsewhere it becomes "?".
+    A byte order mark in front is ignored. A lone surrogate, which JavaScript can write, stays in the arguments of a
+    tool, where it is refused by the argument's name; elsewhere it becomes "?".
     """
     faults = refused.errors(include_url=False)
     if faults[0]["type"] != "json_invalid":
-        # Of an object one kind of message or another always misses something, and then has all of it.
+        # For an object there is always a "missing" fault of one kind of message, whose input is the whole object.
         return _refusals(next((fault["input"] for fault in faults if fault["type"] == "missing"), faults[0]["input"]))
     line = str(faults[0]["input"]).lstrip("\ufeff")
     try:
@@ -50,11 +50,11 @@ def read_again(refused: ValidationError) -> types.JSONRPCMessage | list[types.JS
 
 
 def _message(content: Any) -> types.JSONRPCMessage | list[types.JSONRPCError]:
-    """What Python's parser has read, without what the SDK's has against it."""
+    """The message in content that Python's parser could read, cleaned of what the SDK's parser refuses."""
     if not isinstance(content, dict):
         return _refusals(content)
     params = content.get("params")
-    # Set aside, for encoding replaces halves of surrogate pairs; put back below as they came.
+    # Set aside, since encoding replaces lone surrogates; put back below unchanged.
     arguments = params.pop("arguments", None) if isinstance(params, dict) else None
     clean = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
     try:
@@ -69,9 +69,9 @@ def _message(content: Any) -> types.JSONRPCMessage | list[types.JSONRPCError]:
 
 
 def _refusals(content: Any) -> list[types.JSONRPCError]:
-    """What is wrong with JSON that is no message, to whoever asked for something in it."""
+    """Error answers to the requests in JSON that is no message."""
     if isinstance(content, list):
-        # Without a method it is a reply, and nobody waits for an answer to that.
+        # Without a method it is a reply, to which no answer is expected.
         ids = [each.get("id") for each in content[:_MAX_ANSWERS] if isinstance(each, dict) and "method" in each]
         return _refuse(ids, types.INVALID_REQUEST, "batches are not served: send one message at a time")
     if not isinstance(content, dict):
@@ -95,12 +95,12 @@ def _is_id(value: object) -> bool:
 
 
 def _is_broken(value: str | int) -> bool:
-    """Half a surrogate pair cannot be written back."""
+    """Whether the id has a lone surrogate, which cannot be written back."""
     return isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _id_in(line: str) -> str | int | None:
-    """The id of a message that no parser reads: near its beginning, outside everything nested, or at its very end."""
+    """The id of a message that no parser reads: near its beginning and not nested, or at its very end."""
     head = line[:LOOKED_AT_CHARS]
     found = next((match for at in _names_outside(head) if (match := _FIRST_ID.match(head, at))), None)
     found = found or _LAST_ID.search(line[-LOOKED_AT_CHARS:])

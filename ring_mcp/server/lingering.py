@@ -1,8 +1,8 @@
-"""A connection that is closed in the middle of what its client sends: the answer has to arrive first.
+"""Closing a connection while its client is still sending, so that the answer arrives first.
 
-A socket that is closed with bytes unread resets its connection, and whatever the client has not read by then is lost on
-some systems; others fail in their next write and never look. So our side ends, and what still comes is thrown away,
-within limits, until the client has seen that and leaves.
+Closing a socket with unread bytes resets the connection, and on some systems the client loses what it has not read by
+then; other clients fail in their next write and never read the answer. So only our side is shut down, and what still
+comes is discarded, within limits, until the client closes.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Callable
 from typing import Any
 
 LINGER_BYTES = 64 * 1024 * 1024
-"""More than a client has on its way before it looks: a guess above the largest body that anybody sends by mistake."""
+"""How much is discarded at most: a guess, above the largest body that anybody sends by mistake."""
 
 
 class LingeringTransport:
-    """A transport whose ``close`` waits for the client while ``is_amid_body``; a second one does not wait.
+    """A transport whose ``close`` waits for the client if ``is_amid_body()``; a second ``close`` does not wait.
 
-    Everything else goes to the transport itself.
+    Everything else is passed to the transport itself.
     """
 
     def __init__(
@@ -45,25 +45,25 @@ class LingeringTransport:
             self.close_now()
             return
         try:
-            # After what is still to be written. A client that reads sees the answer, and then the end.
+            # Sent after what is still to be written: a client that reads gets the answer, and then the end.
             self._transport.write_eof()
         except (NotImplementedError, OSError, RuntimeError):
             self.close_now()
             return
         self._deadline = asyncio.get_running_loop().call_later(self._limit_s, self.close_now)
-        self._transport.resume_reading()  # it may have been paused for the sake of an app that reads no more
+        self._transport.resume_reading()  # it may be paused, since the app reads no more
 
     def close_now(self) -> None:
         self.forget_client()
         self._transport.close()
 
     def forget_client(self) -> None:
-        """Nothing is waited for any more: the connection is gone."""
+        """The connection is gone: stop waiting."""
         if self._deadline is not None:
             self._deadline.cancel()
 
     def discards(self, data: bytes) -> bool:
-        """Whether nobody is to see this, for the answer has been given."""
+        """Whether these bytes are to be dropped, since the answer was given."""
         if self._deadline is None:
             return False
         self._left_bytes -= len(data)

@@ -1,4 +1,4 @@
-"""uvicorn, tightened: connections have a bound, a slow client is let go, and a stop gives every caller its handle."""
+"""uvicorn with bounds: on connections, on slow clients, and a stop that gives every waiting caller its handle."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ READ_TIMEOUT_S = 30.0
 _KEEP_ALIVE_S = 15
 _BACKLOG = 1024
 _ACCEPTED_AT_ONCE = 16
-"""As many asyncio accepts before any is counted, and logs a traceback for each that there is no descriptor for."""
+"""How many connections asyncio accepts before any is counted; it logs a traceback for each without a descriptor."""
 
 _MAX_HEAD_BYTES = 64 * 1024
 
@@ -38,9 +38,9 @@ _SAID_EVERY_S = 60.0
 
 
 def count_connections() -> int:
-    """How many connections fit into this process's descriptors, of which it takes as many as it may have.
+    """Raise this process's limit of descriptors as far as allowed; returns how many connections fit into it.
 
-    A third is kept for files, databases and the connections to providers.
+    A third is kept for files, databases and connections to providers.
     """
     try:
         import resource
@@ -54,41 +54,41 @@ def count_connections() -> int:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
                 descriptors = wanted
             except (OSError, ValueError):
-                pass  # then with what there is
+                pass  # then the limit stays as it is
         if descriptors == resource.RLIM_INFINITY:
             descriptors = _MOST_DESCRIPTORS
     return max(8, min(MAX_CONNECTIONS, (descriptors - _KEPT_DESCRIPTORS) * 2 // 3))
 
 
 class Room:
-    """The open connections, at most ``limit``. Who has no request under way makes room for who comes."""
+    """The open connections, at most ``limit``. If all are taken, an idle one is closed for a new one."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._open: set[ImpatientProtocol] = set()
-        # A dict, not a set: it remembers who has been idle longest, and that one has to go first.
+        # A dict, not a set: the one that has been idle longest comes first, and is closed first.
         self._idle: dict[ImpatientProtocol, None] = {}
         self._said_at = -_SAID_EVERY_S
 
     def enter(self, connection: ImpatientProtocol) -> bool:
-        """False: all others have a request under way, and there is no room."""
+        """Returns False if there is no room, since all connections have a request in progress."""
         if len(self._open) >= self._limit:
             self._say(f"all {self._limit} connections are in use: those without a request make room")
             if not self._idle:
                 return False
             oldest = next(iter(self._idle))
-            # Now: connection_lost comes in a later turn of the loop, and others may enter before.
+            # Now: connection_lost comes later, and others may enter before.
             self.leave(oldest)
             oldest.transport.abort()
         self._open.add(connection)
-        # Idle from its first moment: whoever connects and says nothing is the first to make room.
+        # Idle from the start: a client that connects and sends nothing is closed first.
         self._idle[connection] = None
         return True
 
     def note(self, connection: ImpatientProtocol, *, is_idle: bool) -> None:
         if not is_idle:
             self._idle.pop(connection, None)
-        # One that was refused, or aborted for another, may still report: it must not be counted again.
+        # A connection that was refused or aborted may still report, and must not be counted again.
         elif connection in self._open:
             self._idle.setdefault(connection)
 
@@ -97,7 +97,8 @@ class Room:
         self._idle.pop(connection, None)
 
     def note_exhaustion(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """The loop's exception handler: a traceback for each connection that nobody could take would fill a disk."""
+        """The loop's exception handler, without a traceback for each connection that could not be accepted: those would
+        fill a disk."""
         if str(context.get("message", "")).startswith("socket.accept()"):
             self._say(f"a connection could not be taken: {context.get('exception')}")
         else:
@@ -111,12 +112,11 @@ class Room:
 
 
 class ImpatientProtocol(H11Protocol):
-    """Closes a connection on which the head of a request takes longer than ``head_timeout_s`` to arrive.
+    """Closes a connection if the head of a request takes longer than ``head_timeout_s`` to arrive.
 
-    The same for the rest of a body when its answer has been given already, and for more than ``linger_bytes`` of it.
-    Before the next request there is uvicorn's keep-alive limit, and the app has its own for a body that it reads. A
-    client that does not take what is sent to it for ``read_timeout_s``, so that the buffer stays full, is let go as
-    well.
+    So too if the rest of a body takes longer, or is more than ``linger_bytes``, once its answer was given; and if a
+    client does not read for ``read_timeout_s``, so that the buffer stays full. Between requests uvicorn's keep-alive
+    limit holds, and the app has a limit of its own for bodies that it reads.
     """
 
     head_timeout_s = HEAD_TIMEOUT_S
@@ -153,7 +153,7 @@ class ImpatientProtocol(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        # Not closed: that would wait for the client to read what is left.
+        # Aborted and not closed, which would wait for the client to read what is left.
         self._unread = self.loop.call_later(self.read_timeout_s, self.transport.abort)
 
     def resume_writing(self) -> None:
@@ -173,12 +173,12 @@ class ImpatientProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """Also in the middle of a body, where uvicorn leaves the app to answer on a connection that is closed."""
+        """Answer 400 in the middle of a body as well, where uvicorn would leave it to the app and close."""
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             super().send_400_response(msg)
             return
-        # As uvicorn does at a disconnect: an app that waits for more of the body hears that none will come.
+        # As uvicorn does at a disconnect: an app that waits for more of the body is told that none will come.
         cycle.disconnected = True
         if cycle.response_started:
             self.transport.close()
@@ -193,7 +193,7 @@ class ImpatientProtocol(H11Protocol):
         return self.conn.their_state is h11.SEND_BODY and self.conn.our_state in (h11.DONE, h11.MUST_CLOSE)
 
     def _watch(self, is_awaited: bool) -> None:
-        """The clock runs from the first moment on; more bytes do not set it back."""
+        """Start or stop the deadline. It runs from the beginning: more bytes do not move it."""
         if not is_awaited and self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -202,7 +202,7 @@ class ImpatientProtocol(H11Protocol):
 
 
 class DrainingServer(uvicorn.Server):
-    """On a signal it tells the app that open calls should come to an end, and stops when they have."""
+    """On a signal, sets ``stopping`` so that open calls end, and stops when they have."""
 
     def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
         super().__init__(config)
@@ -211,11 +211,11 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for listener in sockets or ():
-            listener.listen(_BACKLOG)  # which uvicorn has set to what asyncio accepts at once
+            listener.listen(_BACKLOG)  # again, since uvicorn has set it to _ACCEPTED_AT_ONCE
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # Not uvicorn's own, which raises the signal again at its end: that kills the process before jobs are put down.
-        # A signal handler runs between any two lines: through the loop, so that waiters are woken properly.
+        # Not uvicorn's own, which raises the signal again at its end and kills the process before jobs are put back.
+        # Through the loop, since a signal handler may run between any two instructions.
         asyncio.get_running_loop().call_soon_threadsafe(self._stopping.set)
         self.force_exit = self.should_exit and sig == signal.SIGINT  # Ctrl-C a second time
         self.should_exit = True
@@ -224,13 +224,13 @@ class DrainingServer(uvicorn.Server):
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket. Raises ConfigError.
 
-    The protocol is named: asyncio turns Nagle's algorithm off only where it sees TCP, and with it on every answer in
+    The protocol is named because asyncio disables Nagle's algorithm only where it sees TCP; otherwise every answer of
     two packets waits 40 ms.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        # A restart would otherwise wait for connections of the last run to leave TIME_WAIT.
+        # Otherwise a restart would have to wait for old connections to leave TIME_WAIT.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(_BACKLOG)
@@ -257,17 +257,17 @@ async def listen(
     asyncio.get_running_loop().set_exception_handler(room.note_exhaustion)
     config = uvicorn.Config(
         app,
-        # uvicorn makes the protocols by itself and hands them nothing of ours, so the room has to hang on a class.
+        # uvicorn makes the protocols itself and passes them nothing of ours, so the room is on a class.
         http=type("RoomyProtocol", (protocol,), {"room": room}),
         backlog=_ACCEPTED_AT_ONCE,
         ws="none",
-        # "auto" would take an error at the start for an app without lifespan, and serve all the same.
+        # "auto" would take an error at the start for an app without lifespan, and serve anyway.
         lifespan="on",
         log_config=None,
-        # Guarded has a log without queries, which may hold a token.
+        # Guarded logs without queries, which may contain a token.
         access_log=False,
         server_header=False,
-        # Anybody can send X-Forwarded-For: whose wrong tokens are slowed down would be the caller's own choice.
+        # Anybody can send X-Forwarded-For, and so choose whose wrong tokens are slowed down.
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(drain_s)),

@@ -12,9 +12,9 @@ from ring_mcp.clock import to_iso
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 _OURS = logging.getLogger("ring_mcp")
-# These log whole URLs (signed ones are secrets) and, when a message cannot be read, prompts.
+# These log whole URLs (signed ones are secret) and, if a message cannot be read, prompts.
 _QUIET = ("httpx2", "httpcore2", "mcp", "sse_starlette", "uvicorn.error")
-# Says the whole address of a database that it cannot read, password included; the ledger tells the trouble.
+# Logs the whole address of a database that it cannot parse, password included; the ledger reports the error anyway.
 _SILENT = ("psycopg.pool", "mcp.server.sse")
 
 
@@ -35,11 +35,12 @@ class JsonLines(logging.Formatter):
 
 
 def log_to_stderr(level: str, style: str) -> None:
-    """``level`` is what our own lines have to reach, access lines included; others are heard from WARNING on."""
+    """Log to stderr. ``level``: of our own lines, access lines included; other packages log from WARNING on.
+    ``style``: "text" or "json"."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if style == "json" else logging.Formatter(TEXT))
     least = logging.getLevelNamesMapping()[level.upper()]
-    # Others' details only when DEBUG is asked for: at "info" they would drown our own lines.
+    # Details of other packages only at DEBUG: at INFO they would drown our own lines.
     logging.basicConfig(level=least if least < logging.INFO else max(least, logging.WARNING), handlers=[handler])
     _OURS.setLevel(least)
     for noisy in _QUIET:

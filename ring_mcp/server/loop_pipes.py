@@ -1,8 +1,8 @@
-"""stdin and stdout on the event loop, where it can wait for them: no thread for each line.
+"""stdin and stdout on the event loop, if it can wait for them: no thread hop for each line.
 
-Neither is made non-blocking: that would be so for everybody who has the same pipe, such as the client that waits for
-our stderr. What is said to be readable is read once, which does not wait; what is said to be writable takes a piece of
-``PIPE_BUF`` without waiting.
+Neither is made non-blocking, which would change the pipe for every process that has it, such as a client that shares
+it with our stderr. A readable descriptor is read once, which does not block; a writable one takes ``PIPE_BUF`` bytes
+without blocking.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WRITTEN_BYTES = getattr(select, "PIPE_BUF", 1)  # Windows has neither this nor 
 
 
 def can_wait_for(descriptor: int) -> bool:
-    """Whether the loop of this thread can wait for it: for a pipe or a socket, not on Windows."""
+    """Whether the running loop can wait for this descriptor: a pipe or a socket, and not on Windows."""
     try:
         mode = os.fstat(descriptor).st_mode
     except OSError:
@@ -33,7 +33,7 @@ def can_wait_for(descriptor: int) -> bool:
 
 
 class LoopLines:
-    """Lines that come in as text, each within the bounds of ``Line``. Nobody else may read from ``descriptor``."""
+    """Incoming lines as text, each within the bounds of ``Line``. Nothing else may read from ``descriptor``."""
 
     def __init__(self, descriptor: int, max_bytes: int = MAX_LINE_BYTES, max_values: int = MAX_VALUES) -> None:
         self._descriptor = descriptor
@@ -61,12 +61,12 @@ class LoopLines:
             await _ready(loop.add_reader, loop.remove_reader, self._descriptor)
             try:
                 return os.read(self._descriptor, _READ_BYTES)
-            except BlockingIOError:  # somebody has made it so, and somebody was quicker
+            except BlockingIOError:  # another process has made it non-blocking, and was quicker
                 continue
 
 
 class LoopWriter:
-    """Text that goes out: all of it, and in order, before ``write`` returns. Raises OSError once nobody reads it."""
+    """Writes text completely and in order before ``write`` returns. Raises OSError once nobody reads it."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -77,7 +77,7 @@ class LoopWriter:
         loop = asyncio.get_running_loop()
         left = memoryview(text.encode())
         while left:
-            # Asked each time: the descriptor blocks, and a write to a full pipe would hold the whole loop.
+            # Polled each time: the descriptor blocks, and a write to a full pipe would block the loop.
             if not self._poll.poll(0):
                 await _ready(loop.add_writer, loop.remove_writer, self._descriptor)
                 continue
@@ -87,7 +87,7 @@ class LoopWriter:
                 await _ready(loop.add_writer, loop.remove_writer, self._descriptor)
 
     async def flush(self) -> None:
-        """Nothing is kept back."""
+        """Does nothing: there is no buffer."""
 
 
 async def _ready(add: Callable[..., None], remove: Callable[[int], bool], descriptor: int) -> None:

@@ -1,7 +1,7 @@
 """The tool registry on the SDK's lowlevel Server: own schemas, own validation, own error texts.
 
-The SDK would send the text of an escaped exception to the client, so nothing escapes: every failure leaves through
-``tools.results``.
+The SDK would send the text of an escaped exception to the client, so none escapes: every failure leaves through
+``tools.envelope``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import base64
 import contextlib
 import functools
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from ring_mcp.package_data import data_path
 from ring_mcp.server import apps
 from ring_mcp.server.asking import InputNeeded, read_asking
 from ring_mcp.server.operations import MeasuredOperations
-from ring_mcp.server.tasks import Tasks
+from ring_mcp.server.tasks import Identify, Tasks
 from ring_mcp.tools.envelope import failure, internal_error, log_internal, success
 from ring_mcp.tools.reading_aside import is_large, read_aside
 from ring_mcp.tools.resources import JOB_TEMPLATE, JSON_TYPE, PRESETS_URI, Content, Resources
@@ -43,17 +43,14 @@ Makes images and video clips on the operator's own provider key and returns perm
 ring-image-create and ring-video-create cost money; dryRun: true tells the price. When an answer has a jobId and no \
 URL, call ring-job-get with it instead of creating again."""
 
-Identify = Callable[[ServerRequestContext[Any]], Awaitable[str]]
-"""Who calls: the actor's id. Raises Unauthorized, LedgerError."""
-
 _TOOLS_TTL_MS = 300_000
 
 _MAX_PACKED_CHARS = 4 * 1024 * 1024
-"""Of arguments that come as text: what is read in some milliseconds."""
+"""The longest arguments that are read as JSON text: that takes a few milliseconds."""
 
 
 class PackedArguments(ServerMiddleware[Any]):
-    """Reads the arguments of clients that put JSON text, nothing, or an empty list where an object is due."""
+    """Reads the arguments of clients that send JSON text, nothing, or an empty list in place of an object."""
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         given = ctx.params.get("arguments") if ctx.params and ctx.method == "tools/call" else None
@@ -69,12 +66,12 @@ def _unpack(given: Any) -> dict[str, Any]:
             given = json.loads(given) if given.strip() else {}
     if isinstance(given, dict):
         return given
-    # By a tool's own reader, in its words; whoever takes no arguments takes any.
+    # For the tool's own reader to refuse in its words; a tool without arguments takes any.
     return {"arguments": given} if given is not None and given != [] else {}
 
 
 def serve_app(app: App, *, identify: Identify) -> Server[dict[str, Any]]:
-    """The MCP server over an open App, for callers that ``identify`` knows."""
+    """The MCP server over an open App, whose callers are identified by ``identify``."""
     links = app.config.result_links
 
     async def cancel(job: Job) -> Cancellation:
@@ -95,7 +92,7 @@ def build_server(
 ) -> Server[dict[str, Any]]:
     """A server with these tools, resources and prompts. ``identify`` raises Unauthorized for who may use no tool.
 
-    ``prompts`` is asked when a client does: most never do. They are words of the source, which anybody may read.
+    ``prompts`` is called only if a client asks for prompts, which most never do. Anybody may read them.
     """
     by_name = {tool.name: tool for tool in tools}
 
@@ -119,7 +116,7 @@ def build_server(
             await ctx.session.report_progress(percent, 100, message)
 
         try:
-            # Inside of the try: over stdio nobody has asked this before, and a refusal has to become an answer.
+            # Inside the try: over stdio the caller was not identified before, and a refusal has to become an answer.
             actor_id = await identify(ctx)
             arguments = await read_aside(
                 lambda: tool.arguments.parse(params.arguments), is_large=is_large(params.arguments)
@@ -129,7 +126,7 @@ def build_server(
                 return success(await tool.handler(arguments, caller), links=links)
             made = await tasks.call(ctx, tool, arguments, caller)
             return made if isinstance(made, dict) else success(made, links=links)
-        # Before the boundary below, which would call it an internal error: it is how the 2026 protocol asks back.
+        # How the 2026 protocol asks back; the boundary below would call it an internal error.
         except InputNeeded as needed:
             return needed.result
         except RingError as exc:
@@ -230,7 +227,7 @@ def _content(uri: str, found: Content) -> types.TextResourceContents | types.Blo
 
 
 def load_icon() -> types.Icon:
-    """Our own, as an address that needs no server: over stdio there is none, and pages of clients may fetch nothing."""
+    """Our icon as a data URI: over stdio there is no server to fetch it from, and clients' pages may not fetch."""
     drawing = base64.b64encode(data_path("icons/ring-mcp.svg").read_bytes()).decode("ascii")
     return types.Icon(src=f"data:image/svg+xml;base64,{drawing}", mime_type="image/svg+xml", sizes=["any"])
 

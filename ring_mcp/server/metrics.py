@@ -24,7 +24,7 @@ _FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip")
 
 
 class MetricsEndpoint:
-    """With a token for whoever has it; without one for this machine alone, and for nobody behind a proxy on it."""
+    """With a token, for callers who have it; without one, only for this machine, and not through a proxy on it."""
 
     def __init__(self, reporting: Reporting, token: SecretStr | None) -> None:
         self._reporting = reporting
@@ -34,7 +34,7 @@ class MetricsEndpoint:
     async def answer(self, request: Request) -> Response:
         if not self._may_read(request):
             address = request.client.host if request.client is not None else ""
-            # Without a token nothing can be guessed: who may not read is told at once.
+            # Without a configured token there is nothing to guess, so the refusal comes at once.
             if self._token is not None and not await self._wrong_tokens.slow_down(address):
                 return JSONResponse({"success": False, "error": "too many wrong tokens"}, 429, {"retry-after": "1"})
             needed = "this address needs the token of RING_METRICS_TOKEN"
@@ -57,15 +57,15 @@ def is_loopback(request: Request) -> bool:
 
 
 def build_metrics_app(reporting: Reporting, token: SecretStr | None) -> Starlette:
-    """For a process that serves nothing else. Without a token for callers on this machine who name it so."""
-    # Without a token the name is what keeps pages out that resolve their own name to 127.0.0.1; with one it may be any.
+    """The app of a process that serves nothing else."""
+    # Without a token, the Host check keeps out web pages that resolve their own name to 127.0.0.1.
     known = [] if token is not None else [Middleware(KnownNames, hosts=(), origins=())]
     endpoint = MetricsEndpoint(reporting, token)
     return Starlette(routes=[Route(PATH, endpoint.answer, methods=["GET"])], middleware=[Middleware(Guarded), *known])
 
 
 def check_metrics_token(token: SecretStr | None, host: str) -> None:
-    """What a network may read needs a token that is hard to guess. Raises ConfigError."""
+    """Raises ConfigError for a token that is missing, or too weak for a network."""
     if token is not None:
         check_not_an_example("RING_METRICS_TOKEN", token.get_secret_value())
     if token is None or len(token.get_secret_value().strip()) < LEAST_CHARS:

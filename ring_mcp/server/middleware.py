@@ -1,11 +1,11 @@
-"""What stands between a network and the routes: pure ASGI layers, outermost first.
+"""The layers between the network and the routes: pure ASGI, outermost first.
 
-Guarded: answers are logged without query or token, carry security headers, and an error of ours shows no traceback.
-KnownNames: Host and Origin are checked against lists (a page in a browser must not reach a server on this machine).
-(Starlette's CORS layer follows: the pages that may call are told so.)
-BodyLimit: a body has a size and a time limit.
-Authenticated (in ``server.authenticated``): a bearer token names the actor. (``server.rate_limit`` follows: each actor
-has a rate.)
+Guarded: logs without query or token, adds security headers, and hides tracebacks of internal errors.
+KnownNames: checks Host and Origin against lists (a page in a browser must not reach a server on this machine).
+(Starlette's CORS layer follows.)
+BodyLimit: bounds the size and the time of a body.
+Authenticated (``server.authenticated``): a bearer token names the actor. Paced (``server.rate_limit``): each actor has
+a rate.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ access_log = logging.getLogger("ring_mcp.access")
 logger = logging.getLogger(__name__)
 
 MAX_VALUES = 100_000
-"""Of a body: more than any call can mean."""
+"""How many values a body may have: more than any call needs."""
 
 _READ_AT_ONCE_BYTES = 128 * 1024
 _BODIES_AT_A_TIME = 4
@@ -39,7 +39,7 @@ REQUEST_ID_KEY = "ring_mcp.request_id"
 SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    # The address of a file is its secret: it must not travel on to another site.
+    # The address of a file is secret: it must not be sent to another site.
     "referrer-policy": "no-referrer",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "cache-control": "no-store",
@@ -57,7 +57,7 @@ def header(scope: Scope, name: str) -> str:
 
 
 async def refuse(send: Send, status: int, error: str, headers: Mapping[str, str] | None = None) -> None:
-    """Ring's error envelope as a whole answer."""
+    """Answer with Ring's error envelope."""
     body = json.dumps({"success": False, "error": error}).encode()
     listed = {"content-type": "application/json", "content-length": str(len(body)), **(headers or {})}
     raw = [(name.encode(), value.encode("latin-1")) for name, value in listed.items()]
@@ -66,7 +66,7 @@ async def refuse(send: Send, status: int, error: str, headers: Mapping[str, str]
 
 
 class Guarded:
-    """The outermost layer."""
+    """The outermost layer: request id, log, security headers, and the error boundary."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -95,7 +95,7 @@ class Guarded:
             pass  # it left before its request was whole
         except Exception:  # the one error boundary of a request
             logger.exception("internal error, request %s", request_id)
-            # Once a head is out no second answer may follow: uvicorn closes the connection, so the client knows.
+            # Once a head is out, no second answer may follow: uvicorn closes the connection.
             if status == 0:
                 await refuse(send_guarded, 500, f"internal error, request {request_id}")
         finally:
@@ -116,8 +116,8 @@ class Guarded:
 
 
 def _loggable(path: str) -> str:
-    """The path on one line; without what makes the address of a file a secret."""
-    # Escaped, since a path may hold line feeds, percent-decoded: it would write lines of its own into the log.
+    """The path on one line, without the secret part of a file's address."""
+    # Escaped, since a percent-decoded path may have line feeds, which would forge log lines.
     return "/files/…" if path.startswith("/files/") else path.encode("unicode_escape").decode()[:200]
 
 
@@ -126,17 +126,18 @@ def _is_file(scope: Scope) -> bool:
 
 
 def host_name(value: str) -> str | None:
-    """The name in a Host header or in an entry of a list: lower case, no port, no brackets. None: it is neither."""
+    """The name in a Host header or in an entry of a list: lower case, no port, no brackets; None if it is invalid."""
     found = _HOST.fullmatch(value.strip().lower())
     return found[1].strip("[]") if found else None
 
 
 class KnownNames:
-    """421 for a Host, 403 for an Origin that is not on the list. Ports of hosts do not matter; ``*`` allows any.
+    """Answers 421 for a Host and 403 for an Origin that is not on the list. Ports of hosts do not matter; ``*`` allows
+    any.
 
-    Loopback hosts are always known: no name that is an attacker's own reads like that. Of pages only this server's own
-    are: whatever else this machine serves, on another port, is no friend for that. Any page that has the
-    address of a file may show it, as a client's does with a result; to read it, CORS would have to say so.
+    Loopback hosts are always known, since an attacker's own name never looks like that. Of origins only this server's
+    own is: other ports of this machine are not trusted. Any page that has the address of a file may show it, as clients
+    do with results; reading it would need CORS.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: Collection[str], origins: Collection[str]) -> None:
@@ -152,7 +153,7 @@ class KnownNames:
                 await refuse(send, 421, "this host name is not served here (RING_ALLOWED_HOSTS)")
                 return
             origin = header(scope, "origin").lower().rstrip("/")
-            # No Origin: a program, or a page that is merely opened; what scripts post or send elsewhere has one.
+            # Without Origin: a program, or a page that is merely opened; requests of scripts have one.
             if origin and not _is_file(scope) and not self._knows_origin(origin, host.strip().lower()):
                 await refuse(send, 403, "requests from this origin are not allowed (RING_ALLOWED_ORIGINS)")
                 return
@@ -162,7 +163,7 @@ class KnownNames:
         if value in self._origins or "*" in self._origins:
             return True
         scheme, _, page_host = value.partition("://")
-        # Its own page, at a name that was given on purpose: with "*" any name may lead here, an attacker's as well.
+        # Our own page, at a configured name: with "*" any name may lead here, an attacker's as well.
         return scheme in ("http", "https") and page_host == host and host_name(host) in self._hosts
 
     def _knows_host(self, value: str) -> bool:
@@ -171,7 +172,7 @@ class KnownNames:
 
 
 def address_of(scope: Scope) -> str:
-    """Whose connection it is; of IPv6 the network, of which one client has all addresses."""
+    """The client's address; for IPv6 its /64 network, in which one client has all addresses."""
     address = str((scope.get("client") or ("", 0))[0])
     return ":".join(address.split(":")[:4]) if ":" in address else address
 
@@ -181,16 +182,16 @@ class _BodyRefused(Exception):
 
 
 class BodyLimit:
-    """413 for a body above ``max_bytes`` or MAX_VALUES, 408 for one that does not arrive within ``timeout_s``.
+    """Answers 413 for a body above ``max_bytes`` or MAX_VALUES, 408 for one that does not arrive within ``timeout_s``.
 
-    The values of JSON are counted by their commas before anything reads it: a reader takes a microsecond for each.
-    Of one actor a few large bodies are read at a time, the others wait in their connections: so many pieces come in
-    each turn of the loop, and not one for every client.
+    The values of JSON are counted by their commas before it is parsed, which takes a microsecond for each. For each
+    actor only a few large bodies are read at a time, and the others wait in their connections: so the loop handles a
+    few pieces in a turn, and not one for every client.
     """
 
     def __init__(self, app: ASGIApp, *, max_bytes: int, timeout_s: float) -> None:
         self._app = app
-        # Weak: a semaphore lives while somebody holds it or waits for it, so that actors who are gone cost nothing.
+        # Weak: a semaphore lives while it is held or waited for, so actors who are gone cost no memory.
         self._reading: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
@@ -202,14 +203,14 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         declared = header(scope, "content-length")
-        # isdigit first: int() would also take "+5" and "1_0", of which a proxy in front may think otherwise.
+        # isdigit first: int() would also take "+5" and "1_0", which a proxy in front may read differently.
         if declared and (not declared.isdigit() or int(declared) > self._max_bytes):
             await refuse(send, *self._too_large, {"connection": "close"})
             return
         seen, values, done, answered = 0, 0, False, False
         turn: asyncio.Semaphore | None = None
         refusal: tuple[int, str] | None = None
-        # One deadline for all of the body: a byte now and then does not move it.
+        # One deadline for the whole body: a byte now and then does not move it.
         until = asyncio.get_running_loop().time() + self._timeout_s
 
         async def receive_limited() -> Message:
@@ -218,7 +219,7 @@ class BodyLimit:
                 return await receive()  # waits for the client to leave: no limit on that
             try:
                 async with asyncio.timeout_at(until):
-                    # Usual calls need no turn. The actor is known: Authenticated stands before whoever reads a body.
+                    # Ordinary bodies need no turn. The actor is known: Authenticated runs before a body is read.
                     if turn is None and seen > _READ_AT_ONCE_BYTES:
                         turn = await self._take_turn(str(scope.get(ACTOR_KEY, "")))
                     message = await receive()
@@ -227,7 +228,7 @@ class BodyLimit:
                 raise _BodyRefused from None
             seen += len(message.get("body", b""))
             done = message["type"] != "http.request" or not message.get("more_body", False)
-            # Commas inside of texts count as well: base64 has none, and no prompt has so many.
+            # Commas inside strings count as well: base64 has none, and no prompt has so many.
             values += message.get("body", b"").count(b",")
             if done and turn is not None:
                 turn.release()
@@ -240,21 +241,21 @@ class BodyLimit:
         async def send_noted(message: Message) -> None:
             nonlocal answered
             if refusal is not None and not answered:
-                return  # whatever the app makes of half a body: the answer is ours
+                return  # what the app answers to half a body is dropped: the refusal below goes out
             answered = True
             await send(message)
 
         try:
             await self._app(scope, receive_limited, send_noted)
         except Exception:
-            # After a refusal it is only what the app made of _BodyRefused, under whatever name.
+            # After a refusal, this is what the app made of _BodyRefused.
             if refusal is None:
                 raise
         finally:
             if turn is not None:
                 turn.release()
         if refusal is not None and not answered:
-            # The rest of the body may be on its way, and nobody reads it: no request can follow on this one.
+            # The rest of the body may be on its way and is not read, so the connection cannot be reused.
             await refuse(send, *refusal, {"connection": "close"})
 
     async def _take_turn(self, actor: str) -> asyncio.Semaphore:

@@ -18,7 +18,7 @@ from ring_mcp.tools.choices import image_choices, video_choices
 from ring_mcp.tools.image_create import ImageCreateArguments, image_descriptions
 from ring_mcp.tools.job_cancel import JobCancelResult
 from ring_mcp.tools.job_get import AnyJobResult
-from ring_mcp.tools.job_list import JobList
+from ring_mcp.tools.job_list import JobList, JobListArguments
 from ring_mcp.tools.model_list import ModelList, ModelListArguments
 from ring_mcp.tools.video_create import VideoCreateArguments, video_descriptions
 
@@ -62,7 +62,7 @@ _CONFIRMED = {
 
 def openapi_document(prefix: str, presets: Presets) -> dict[str, Any]:
     """OpenAPI 3.1. Every answer is Ring's envelope."""
-    # Models stay open: the document is of no one configuration, and an endpoint may have others.
+    # Models stay open: the document does not depend on the configuration, and an endpoint may have others.
     image = ImageCreateArguments.input_schema(image_descriptions(presets), image_choices(presets, closed=False))
     video = VideoCreateArguments.input_schema(video_descriptions(presets), video_choices(presets, closed=False))
     return {
@@ -131,8 +131,6 @@ def _models_parameters() -> list[dict[str, Any]]:
 
 
 def _list_parameters() -> list[dict[str, Any]]:
-    from ring_mcp.tools.job_list import JobListArguments
-
     properties = JobListArguments.input_schema()["properties"]
     key = {"type": "string", "description": "Only the job that this key stands for; no other filter goes with it."}
     return [{"name": n, "in": "query", "schema": s} for n, s in {**properties, "idempotencyKey": key}.items()]
@@ -153,14 +151,14 @@ def _success(result: type[BaseModel]) -> dict[str, Any]:
 
 
 def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
-    """Definitions in place of references: a ``$ref`` into a schema has another root inside an OpenAPI document."""
+    """The schema with its references resolved: inside an OpenAPI document a ``$ref`` has another root."""
     if isinstance(schema, list):
         return [_inline(item, definitions) for item in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
         target = definitions[schema["$ref"].rsplit("/", 1)[-1]]
-        # Ends, since no model of ours holds itself.
+        # This ends, since no model of ours contains itself.
         return _inline({**target, **{k: v for k, v in schema.items() if k != "$ref"}}, definitions)
     return {key: _inline(value, definitions) for key, value in schema.items()}
 

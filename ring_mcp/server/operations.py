@@ -1,4 +1,4 @@
-"""How long requests of MCP clients took, and how they ended: OpenTelemetry's metric for MCP servers."""
+"""Duration and outcome of MCP requests: OpenTelemetry's metric for MCP servers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ METHODS = frozenset(
         *("tasks/get", "tasks/cancel", "tasks/result", "tasks/list", "subscriptions/listen"),
     }
 )
-"""What has a series of its own; whatever else a client calls is one more."""
+"""Methods with a series of their own; all others share one."""
 
 
 class MeasuredOperations(ServerMiddleware[Any]):
-    """Tells how long each request took, and how it ended. ``tools`` have a series each."""
+    """Measures each request's duration and outcome. ``tools`` have a series each."""
 
     def __init__(self, tools: Collection[str]) -> None:
         self._tools = frozenset(tools)
@@ -41,12 +41,12 @@ class MeasuredOperations(ServerMiddleware[Any]):
         except MCPError as exc:
             error = str(exc.error.code)
             raise
-        # A cancelled call has an end, too: CancelledError is no Exception.
+        # Cancelled calls are measured, too: CancelledError is no Exception.
         except BaseException as exc:
             error = type(exc).__name__
             raise
         finally:
-            # Names come from clients: a series for each would fill the memory of whoever collects them.
+            # Names come from clients: a series for each would fill the collector's memory.
             method = ctx.method if ctx.method in METHODS else OTHER
             name = ctx.params.get("name") if ctx.params and ctx.method == "tools/call" else None
             tool = "" if name is None else name if isinstance(name, str) and name in self._tools else OTHER

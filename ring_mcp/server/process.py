@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SWITCH_S = 0.0005
-"""How long a thread that reads a large body may keep the event loop waiting. The loop lets Python's lock go with each
-read and write of a socket, fifty times a turn perhaps, and with the usual 5 ms /healthz had to wait for a quarter of a
-second."""
+"""Python's switch interval: how long a thread that parses a large body may keep the event loop waiting. The loop
+releases the GIL with each read and write of a socket, perhaps fifty times a turn; with the default of 5 ms, /healthz
+had to wait for a quarter of a second."""
 
 _EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not listened on
 
@@ -30,11 +30,11 @@ _EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not listened 
 def run_stdio(*, sandbox: bool = False, front: Front | None = None) -> None:
     """Serve on stdin and stdout until the client leaves. Exit status 2: the configuration is wrong (see stderr).
 
-    ``front`` answers while all is loaded here.
+    ``front`` answers while the server is loaded here.
     """
     if front is None:
         wire = os.dup(1)
-        os.dup2(2, 1)  # from here on nothing but the protocol reaches the client, whatever is imported and prints
+        os.dup2(2, 1)  # from here on nothing but the protocol reaches the client, even if an import prints
     else:
         wire = front.wire
     started = False
@@ -52,11 +52,11 @@ def run_stdio(*, sandbox: bool = False, front: Front | None = None) -> None:
             greets=front is None and sys.stdin is not None and sys.stdin.isatty(),
         )
     except KeyboardInterrupt:
-        # A person has ended the start: that says nothing against the recording.
+        # A person has interrupted the start, so the recording may be right.
         raise
     except BaseException as exc:
         if front is not None and not started and getattr(exc, "code", 1) not in (0, 130):
-            front.forget()  # whatever is wrong is told by an ordinary start
+            front.forget()  # the next, ordinary start reports what is wrong
         raise
 
 
@@ -82,9 +82,9 @@ def _run(
     greets: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> None:
-    style = "text"  # until the configuration says
-    gc.disable()  # until it serves: what is loaded now stays, and looking through it again and again takes a while
-    try:  # from the first moment on: Ctrl-C may come while all this is loaded
+    style = "text"  # until the configuration is read
+    gc.disable()  # until it serves: what is loaded now stays, and collecting it again and again takes time
+    try:  # from here on: Ctrl-C may come while modules are loaded
         if greets:
             _say("ring-mcp: waiting for an MCP client on stdin (Ctrl-C to end). `ring-mcp --help` lists the commands.")
         from ring_mcp.config import load_config
@@ -120,7 +120,7 @@ async def _serve_stdio(config: Config, wire: int, front: Front | None) -> None:
         if wants_export(config):
             from ring_mcp.reporting import report
 
-            # Before the app, so that it closes after it: what closing the app measures is still sent.
+            # Opened before the app, so that it closes after it and sends what closing the app measures.
             reporting = await stack.enter_async_context(report(config, role="stdio", serves_metrics=False))
         app = await stack.enter_async_context(open_app(config, role="stdio"))
         if wants_export(config):
@@ -131,7 +131,7 @@ async def _serve_stdio(config: Config, wire: int, front: Front | None) -> None:
 
 
 async def _serve_relay(config: Config, wire: int, front: Front | None) -> None:
-    """Without a key, with an address: the server there does the work, and says each time what it is."""
+    """Serve without a key of one's own: the gateway's server does the work, and describes its tools each time."""
     from ring_mcp.clients.gateway import GatewayClient, open_gateway
     from ring_mcp.errors import RingError
     from ring_mcp.server.relay import Relay
@@ -144,7 +144,7 @@ async def _serve_relay(config: Config, wire: int, front: Front | None) -> None:
         try:
             found = await stack.enter_async_context(open_gateway(base_url, token, config.proxies))
         except RingError as exc:
-            # Kept, not raised: clients show little of a server that does not start, and all of what a tool answers.
+            # Kept, not raised: clients show little of a server that does not start, but all that a tool answers.
             found = exc
 
         def client() -> GatewayClient:
@@ -155,7 +155,7 @@ async def _serve_relay(config: Config, wire: int, front: Front | None) -> None:
         logging.getLogger(__name__).info("no key here: %s does the work", base_url)
         _collect_garbage_again()
         server = Relay(client, base_url).server()
-        # No records: the other server may be another next time, unseen from here. Its jobs are drained there.
+        # No recording, since the other server may change unseen from here. Its jobs are drained there.
         await serve_stdio(server, wire, closing=stack.aclose, drain_s=0.0, front=front, records=False)
 
 
@@ -170,11 +170,11 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
     from ring_mcp.storage.links import SECRET_FILE, FileLinks, load_secret
     from ring_mcp.wiring import has_team
 
-    # A proxy on this machine makes a server on loopback everybody's: its public name says so.
+    # A public name tells that a proxy exposes a server on loopback.
     public = urlsplit(config.public_base_url or "").hostname
     exposed_as = host if host not in _LOOPBACK else public if public not in (None, *_LOOPBACK) else None
     if exposed_as is not None:
-        # Before a port is taken, so that not for a moment an open server stands in a network.
+        # Before a port is taken, so that there is never an open server in a network.
         check_tokens(config.service_tokens, exposed_as, has_team=not config.service_tokens and await has_team(config))
         if config.metrics_token is not None:
             check_metrics_token(config.metrics_token, exposed_as)
@@ -199,7 +199,7 @@ async def _serve_http(config: Config, host: str, port: int) -> None:
                 links,
                 stopping,
                 reporting=reporting,
-                # Idle streams hold a connection each: half of them are left for calls.
+                # Idle streams hold a connection each: half of the connections are left for calls.
                 max_streams=min(MAX_STREAMS, connections // 2),
                 is_closed=exposed_as is not None,
             )
@@ -213,7 +213,7 @@ async def _work(config: Config, metrics_at: tuple[str, int] | None) -> None:
     from ring_mcp.reporting import report
 
     if config.database_url is None:
-        # A SQLite ledger belongs to one machine, whose server carries its jobs on already.
+        # A SQLite ledger is of one machine, whose server carries its jobs on already.
         raise ConfigError(["DATABASE_URL: a worker needs it: a SQLite ledger's jobs are carried on by its server"])
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -230,7 +230,7 @@ async def _work(config: Config, metrics_at: tuple[str, int] | None) -> None:
             from ring_mcp.server.listener import listen
             from ring_mcp.server.metrics import build_metrics_app
 
-            # uvicorn has the signals then, and ``listen`` returns after one.
+            # uvicorn handles the signals then, and ``listen`` returns after one.
             await listen(build_metrics_app(reporting, config.metrics_token), listener, stopping, drain_s=1.0)
             return
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -251,14 +251,14 @@ def _bind_metrics(config: Config, host: str, port: int) -> socket.socket:
 
 
 def _collect_garbage_again() -> None:
-    # Modules and models stay until the end: out of the collector's sight, so that no pass looks through them again.
+    # Modules and models stay until the end: frozen, so that no collection looks through them again.
     gc.freeze()
     gc.enable()
 
 
 def _say(text: str, style: str = "text", level: int = logging.INFO) -> None:
-    """What an operator is told whatever the level of the log, in the form that the log has."""
-    if style == "json":  # whoever collects lines of JSON reads nothing else
+    """Tell an operator something whatever the log's level, in the log's format."""
+    if style == "json":  # collectors of JSON lines read nothing else
         from ring_mcp.server.logs import JsonLines
 
         text = JsonLines().format(logging.LogRecord(__name__, level, "", 0, text, None, None))

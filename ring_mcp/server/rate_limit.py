@@ -1,4 +1,4 @@
-"""How much one actor may ask for: a rate, a number of open calls, a number of open streams."""
+"""Limits of each actor: a rate, a number of open calls, a number of open streams."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ring_mcp.server.middleware import ACTOR_KEY, refuse
 
 MAX_STREAMS = 1000
-"""Streams of the older transport that an actor may hold open. Idle ones cost a socket and a few kilobytes."""
+"""How many streams of the older transport an actor may hold open. An idle one costs a socket and a few kilobytes."""
 
 _RETRY_S = 5
 
 
 class TooMany(Exception):
-    """``str(exc)`` says of what, for the caller."""
+    """The text says, for the caller, of what there is too much."""
 
 
 class Slots:
-    """What each actor has open, at most ``limit`` of it."""
+    """Counts what each actor has open, at most ``limit``. ``what``: its name in the plural."""
 
     def __init__(self, limit: int, what: str) -> None:
         self._limit = limit
@@ -31,7 +31,7 @@ class Slots:
 
     @contextlib.contextmanager
     def take(self, actor: str) -> Iterator[None]:
-        """Raises TooMany."""
+        """Hold a slot inside the ``with``. Raises TooMany."""
         # No await between this and the count: two calls cannot take the last slot.
         if self._open[actor] >= self._limit:
             raise TooMany(f"{self._limit} {self._what} are open already")
@@ -43,9 +43,9 @@ class Slots:
 
 
 class Paced:
-    """429 with Retry-After for an actor above its rate, or with too much open already.
+    """Answers 429 with Retry-After if an actor is above its rate, or has too much open already.
 
-    ``slots_of``: what a request to a path takes while it is open; None: nothing.
+    ``slots_of``: the slots of which a request to a path takes one while it is open; None: none.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Paced:
         actor = scope[ACTOR_KEY]
         wait_s = self._take(actor)
         if wait_s > 0:
-            # Whole seconds, rounded up: who came back too early would be refused again.
+            # Whole seconds, rounded up: an actor that comes back too early would be refused again.
             await refuse(send, 429, "too many requests", {"retry-after": str(int(wait_s) + 1)})
             return
         slots = self._slots_of(scope["path"])
@@ -88,6 +88,6 @@ class Paced:
         now = time.monotonic()
         tokens, at = self._tokens.get(actor, (self._burst, now))
         tokens = min(self._burst, tokens + (now - at) * self._rate_per_s)
-        # A refused call costs nothing: who keeps trying is let in as soon as one who waits.
+        # A refused call costs nothing: an actor that keeps trying is let in as soon as one that waits.
         self._tokens[actor] = (tokens - 1 if tokens >= 1 else tokens, now)
         return 0.0 if tokens >= 1 else (1 - tokens) / self._rate_per_s

@@ -1,6 +1,6 @@
-"""How a session began, written down for the front of a later start: the lines, and the server's own answers.
+"""Recording the beginning of a session for the front of a later start: the client's lines and the server's answers.
 
-A beginning is whatever comes before the first line that asks for more than what the server is. Only results are kept.
+The beginning is all that comes before the first line that asks for more than what the server is. Only results are kept.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ METHODS = frozenset(
         *("tools/list", "prompts/list", "resources/list", "resources/templates/list"),
     }
 )
-"""Requests that say what the server is. Their answers depend on the configuration alone."""
+"""Requests that ask what the server is. Their answers depend only on the configuration."""
 
 ANSWER = b'{"jsonrpc":"2.0","id":'
 _MOST_LINES, _MOST_LINE_CHARS = 12, 16_000
@@ -38,7 +38,7 @@ _MOST_CONVERSATIONS, _MOST_FILES = 6, 40
 
 
 class Tape:
-    """What is heard and said, until the beginning is over. ``keep`` is called in a thread."""
+    """Records what is received and sent until the beginning is over. ``keep`` is called in a thread."""
 
     def __init__(self, front: Front) -> None:
         self._front = front
@@ -55,7 +55,7 @@ class Tape:
             return
         with self._lock:
             parts = take_apart(line) if len(self._exchanges) < _MOST_LINES else None
-            # An id for the second time: which answer belongs to which could not be told.
+            # An id that is used twice: its answers could not be told apart.
             if parts is None or parts[0] in self._ids:
                 self._is_over = True
                 return
@@ -78,22 +78,22 @@ class Tape:
             if rest.startswith(b',"result":'):
                 before, after, _, _ = self._exchanges[at]
                 self._exchanges[at] = (before, after, ANSWER, rest)
-            else:  # a refusal: what came before it is kept
+            else:  # an error: only what came before it is kept
                 self._is_over = True
                 del self._exchanges[at:]
                 self._waiting = {name: place for name, place in self._waiting.items() if place < at}
 
     @property
     def is_due(self) -> bool:
-        """Whether there is more of it than was kept, and no answer is missing."""
+        """Whether there is more than was kept, and no answer is missing."""
         return len(self._exchanges) != self._kept and not self._waiting
 
     def keep(self) -> None:
-        """Write it down, if it is new and no answer is missing. Never raises: a later start is slower, that is all."""
+        """Write the recording, if it is new and no answer is missing. Never raises: without it a start is slower."""
         if not self.is_due:
             return
         with self._lock:
-            # Counted as kept even if writing fails: a full disk is not tried again with each line.
+            # Counted as kept even if writing fails, so that a full disk is not tried again with each line.
             self._kept, mine = len(self._exchanges), tuple(self._exchanges)
         with contextlib.suppress(OSError, ValueError):
             if mine and not any(each[: len(mine)] == mine for each in self._front.conversations):
@@ -101,8 +101,8 @@ class Tape:
 
 
 def keep_conversation(front: Front, mine: Conversation) -> None:
-    """Raises OSError, ValueError."""
-    # Something was changed or updated under way: these answers are those of before.
+    """Add a conversation to the front's recording. Raises OSError or ValueError."""
+    # Something has changed since the start: these answers are outdated.
     if front.is_stale():
         return
     file = Path(front.file)
@@ -114,10 +114,10 @@ def keep_conversation(front: Front, mine: Conversation) -> None:
     # With the process in its name: several servers may end their beginnings at once.
     part = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
-        # The mode first: it must at no moment be readable by others.
+        # The mode first: it must never be readable by others.
         part.touch(mode=0o600)
         part.write_bytes(content)
-        part.replace(file)  # not synced: its checksum tells a torn one
+        part.replace(file)  # not synced: the checksum tells whether it is whole
     finally:
         part.unlink(missing_ok=True)
     _remove_oldest(file.parent)
@@ -134,9 +134,9 @@ def write_recording(conversations: Iterable[Conversation]) -> bytes:
 
 
 def take_apart(line: str) -> tuple[bytes, bytes, bytes] | None:
-    """The id of a request, and the line before and after it; of a notification nothing, the line, and nothing.
+    """The id of a request, and its line before and after the id; for a notification: nothing, the line, and nothing.
 
-    None for a line that belongs to no beginning, or whose id cannot be told apart.
+    None for a line that belongs to no beginning, or whose id cannot be located.
     """
     fits = len(line) <= _MOST_LINE_CHARS and "\ufffd" not in line and line.endswith("\n")
     try:
@@ -150,8 +150,8 @@ def take_apart(line: str) -> tuple[bytes, bytes, bytes] | None:
     identity = json.dumps(message["id"]).encode()
     if message.get("method") not in METHODS or not is_plain(identity):
         return None
-    # The same text may stand in the params. It is the id if another in its place changes the message in that alone; no
-    # plain id has a line feed, so that the stand-in is none that occurs.
+    # The same text may occur in the params. It is the id if replacing it changes only the message's id; no plain id
+    # contains a line feed, so the replacement cannot occur by itself.
     for match in re.finditer(rb'"id"\s*:\s*' + re.escape(identity), content):
         before, after = content[: match.end() - len(identity)], content[match.end() :]
         with contextlib.suppress(ValueError):

@@ -1,7 +1,7 @@
-"""Over stdio in the name of another server: Ring's documented registration, an address and a token and no key.
+"""A stdio server that passes calls on to another server: Ring's registration with an address, a token and no key.
 
-A ``ring-mcp serve`` is spoken to in MCP, so that everything is there that it has. A gateway of Ring Platform itself
-has its own four tools (``clients.ring_tools``). Who is there is asked when a client first wants to know.
+With a ``ring-mcp serve`` it speaks MCP, so that everything is there that it offers. A gateway of Ring Platform itself
+has its own four tools (``clients.ring_tools``). Which of them it is, is asked with the first request of a client.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _MOST_EVENT_BYTES = 4 * 1024 * 1024
-# Whose lost answer is no money lost. To cancel again does no harm.
+# If their answers are lost, no money is. Cancelling twice does no harm.
 _FREE = frozenset(
     f"ring-{name}" for name in ("health", "whoami", "job-get", "job-list", "job-cancel", "model-list", "spend")
 )
 
 
 class Relay:
-    """``client`` gives the gateway, or raises what is wrong with the registration; ``base_url`` is told in texts."""
+    """``client`` returns the gateway's client, or raises what is wrong with it. ``base_url``: for texts."""
 
     def __init__(self, client: Callable[[], GatewayClient], base_url: str) -> None:
         self._client = client
@@ -67,7 +67,7 @@ class Relay:
     async def list_tools(
         self, ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        """What the other server has; while it is away, what any gateway has."""
+        """The other server's tools; while it is away, those that every gateway has."""
         try:
             if await self._client().speaks_ring_mcp():
                 async with self._session() as session:
@@ -88,16 +88,16 @@ class Relay:
         async def ask(context: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
             return types.ElicitResult(action=(await elicit(ctx, params.message)).value)
 
-        # Only what our own client can do is declared: by that the other server decides who can be asked.
+        # Declared only if our own client can ask: the other server goes by that.
         asks = can_be_asked(ctx) and (ctx.protocol_version >= ERA or ctx.session.can_send_request)
         try:
             if await self._client().speaks_ring_mcp():
                 async with self._session(ask if asks else None) as session:
                     with _lose_replies(self._base_url, spends=params.name not in _FREE):
-                        # Our client knows of no rounds: the SDK's asks through ``ask``, and calls again by itself.
+                        # Our client knows no input_required: the SDK asks through ``ask``, and calls again by itself.
                         if ctx.protocol_version < ERA:
                             return await session.call_tool(params.name, params.arguments, progress_callback=pass_on)
-                        # Our client makes the rounds: question and state go through, and nothing is kept here.
+                        # Our client calls again itself: question and state are passed through, and not kept here.
                         return await session.session.call_tool(
                             params.name,
                             params.arguments,
@@ -109,7 +109,7 @@ class Relay:
             tool = find_tool(self._rings, params.name)
             if tool is None:
                 raise MCPError(code=types.INVALID_PARAMS, message=explain_unknown("tool", params.name, self._rings))
-            # Never for a ring-mcp over there: it validates by itself, and may be newer than this one.
+            # Not for another ring-mcp, which validates itself and may be newer than this one.
             arguments = tool.arguments.parse(params.arguments)
             answer = await tool.handler(arguments, Caller(actor_id="", progress=progress))
             return success(answer, links=False)
@@ -148,7 +148,7 @@ class Relay:
         return await self._ask(lambda session: session.get_prompt(params.name, params.arguments), None)
 
     async def _ask(self, ask: Callable[[Client], Awaitable[T]], otherwise: T | None) -> T:
-        """What the other server says; ``otherwise`` is what a gateway of Ring Platform has. Raises MCPError."""
+        """The other server's answer; ``otherwise``: that of a gateway of Ring Platform. Raises MCPError."""
         try:
             if await self._client().speaks_ring_mcp():
                 async with self._session() as session:
@@ -162,18 +162,18 @@ class Relay:
 
     @contextlib.asynccontextmanager
     async def _session(self, ask: ElicitationFnT | None = None) -> AsyncIterator[Client]:
-        """One for each call: nothing that could be broken by a restart there is kept. ``ask``: whom we speak for can be
-        asked. Raises RingError."""
+        """A session for one call: none is kept that a restart there could break. ``ask``: if our client can be asked.
+        Raises RingError."""
         client = self._client()
-        # Sessions are none over there, so that there is nothing to DELETE.
+        # The other server keeps no sessions, so there is nothing to DELETE.
         transport = streamable_http_client(
             client.mcp_url, http_client=client.http, terminate_on_close=False, max_sse_event_size=_MOST_EVENT_BYTES
         )
         session = Client(transport, elicitation_callback=ask)
         try:
-            # By hand, to tell two failures apart: here nothing was asked for, below something may be paid.
+            # By hand, to tell failures apart: before this nothing was asked for, after it something may be paid.
             await session.__aenter__()
-        except Exception as exc:  # whatever it is, nothing was asked for yet: the gateway says it more plainly
+        except Exception as exc:  # whatever it is, nothing was asked for yet; the gateway's health explains it better
             await client.health()
             raise GatewayAway(f"{self._base_url} does not answer at /mcp as a ring-mcp server does") from exc
         try:
@@ -185,14 +185,14 @@ class Relay:
 
 @contextlib.contextmanager
 def _lose_replies(base_url: str, *, spends: bool) -> Any:
-    """A request that was sent and whose answer is not one: what became of it there is not known."""
+    """Around a request: if its answer is lost, what became of it is not known. Raises RingError."""
     try:
         yield
     except (RingError, MCPError) as exc:
         if isinstance(exc, MCPError) and exc.error.code == types.CONNECTION_CLOSED:
             raise _lose(base_url, spends=spends) from exc
         raise
-    # Whatever the SDK's client makes of a line that breaks, of no common kind: the request has left.
+    # What the SDK's client raises for a broken connection has no common base: the request has left.
     except Exception as exc:
         raise _lose(base_url, spends=spends) from exc
 

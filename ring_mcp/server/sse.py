@@ -1,4 +1,4 @@
-"""The older transport: one long GET a client, which posts its messages to ``/messages/``."""
+"""The older transport: one long GET for each client, which posts its messages to ``/messages/``."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ STREAM_PATH = "/sse"
 MESSAGES_PATH = "/messages/"
 
 _LAST_WORDS_S = 0.2
-"""From the end of a call to its answer on the wire."""
+"""How long an answer may take from the end of its call to the wire."""
 
 
 class Sse:
-    """The streams of this process. A call that came over one takes one of ``calls``, as a request of its own would."""
+    """The streams of this process. A call over a stream takes one of ``calls``, as a separate request would."""
 
     def __init__(self, server: Server[Any], calls: Slots, *, max_body_bytes: int) -> None:
         # Host and Origin are checked for every route by KnownNames, not a second time.
@@ -44,7 +44,7 @@ class Sse:
         self.post_message = transport.handle_post_message
         # On the one server that /mcp has as well: ``_came_here`` tells the calls apart.
         server.middleware.append(self._count)
-        # It would cut every stream the moment a signal comes, that of an answer under way included: ``end`` is ours.
+        # sse_starlette would cut all streams at once on a signal, even in the middle of an answer: ``end`` does it.
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,7 +62,7 @@ class Sse:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def end(self) -> None:
-        """The server stops: once the calls under way have their answers, close the streams."""
+        """The server stops: close the streams once open calls have their answers."""
         await self._idle.wait()
         await asyncio.sleep(_LAST_WORDS_S)
         for stream in list(self._streams):

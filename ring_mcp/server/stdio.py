@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from ring_mcp.server.front import Front
 
 CLOSING_LIMIT_S = 0.8
-"""How long a signal leaves for closing, beside what paid requests under way may take. What is not done by then, the
-next start does: as after a crash."""
+"""How long closing may take after a signal, in addition to the drain time of paid requests. What is not done by then is
+done by the next start, as after a crash."""
 
 
 async def serve_stdio(
@@ -48,16 +48,16 @@ async def serve_stdio(
 ) -> None:
     """Serve until the client closes stdin or a signal comes; then ``closing`` is awaited before the process ends.
 
-    ``drain_s``: how long ``closing`` may wait for paid requests under way. ``front`` has answered until now, and
-    ``records`` says whether the beginning of this session is written down for the next.
+    ``drain_s``: how long ``closing`` may wait for paid requests in progress. ``front``: has answered until now.
+    ``records``: whether the beginning of this session is recorded for the next start.
     """
     stop = anyio.Event()
-    # Windows' loop takes no signal handlers; there Ctrl-C ends the process as a crash does, and the next start goes on.
+    # Windows' loop has no signal handlers; there Ctrl-C ends the process as a crash does.
     if sys.platform != "win32":
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     lines, out = await _take_over(front, wire, records=records) if front else (_open_in(), _open_out(wire))
-    # Of what comes in the SDK takes lines, and to what goes out it calls ``write`` and ``flush``: no more of a file.
+    # The casts: the SDK only iterates over the lines, and only calls ``write`` and ``flush``.
     try:
         async with stdio_server(cast(anyio.AsyncFile[str], lines), cast(anyio.AsyncFile[str], out)) as (
             reading,
@@ -67,7 +67,7 @@ async def serve_stdio(
                 incoming, understood = anyio.create_memory_object_stream[SessionMessage | Exception](0)
 
                 async def serve() -> None:
-                    # It returns when stdin ends: then nobody waits for a signal any more.
+                    # It returns when stdin ends; then there is no signal to wait for.
                     await server.run(understood, writing, server.create_initialization_options())
                     group.cancel_scope.cancel()
 
@@ -75,14 +75,13 @@ async def serve_stdio(
                 group.start_soon(serve)
                 await stop.wait()
                 group.cancel_scope.cancel()
-            if stop.is_set():  # outside the group: whatever is awaited inside a cancelled one is cancelled, too
+            if stop.is_set():  # outside the group, in which every await would be cancelled
                 with anyio.move_on_after(drain_s + CLOSING_LIMIT_S):
                     await closing()
                 sys.stderr.flush()
-                os._exit(0)  # the SDK's reader thread still sits in readline(): it cannot be joined
+                os._exit(0)  # the SDK's reader thread may be blocked in readline() and cannot be joined
     except* (BrokenPipeError, ConnectionResetError):
-        # A client that has left reads no more. What was still to be said to it is no failure of this server, and no
-        # fault of a recording.
+        # The client has left: that its last answers were not read is no failure of the server or of a recording.
         pass
 
 
@@ -112,11 +111,11 @@ async def _relay(
     writing: ObjectSendStream[SessionMessage],
     answer_probe: Callable[[SessionMessage], Awaitable[None]],
 ) -> None:
-    """Hand on what comes in, but for two things that the SDK would do to a client.
+    """Pass on what comes in, and handle two cases that the SDK does not.
 
-    A line that its parser refuses is dropped, and whoever sent it waits for ever: see ``lines``. And the first request
-    decides for one era of the protocol, so that a client which looks with ``server/discover`` and then goes on with
-    ``initialize`` would be refused: such looks are answered beside the session.
+    It drops a line that its parser refuses, and the sender would wait for ever: see ``lines``. And it takes the first
+    request to decide the era of the protocol, so that a client that probes with ``server/discover`` and then sends
+    ``initialize`` would be refused: such probes are answered outside the session.
     """
     undecided = True
     async with incoming:
@@ -130,7 +129,7 @@ async def _relay(
                     continue
                 message = SessionMessage(found)
             if undecided and isinstance(message, SessionMessage) and isinstance(message.message, types.JSONRPCRequest):
-                # Any other request decides for an era: from then on the SDK answers all of them.
+                # Any other request decides the era; from then on the SDK answers everything.
                 undecided = message.message.method == "server/discover"
                 if undecided:
                     await answer_probe(message)
@@ -139,8 +138,8 @@ async def _relay(
 
 
 async def _answer_probe(server: Server[Any], writing: ObjectSendStream[SessionMessage], probe: SessionMessage) -> None:
-    """The server's own answer to one request, from a session that is there for nothing else."""
-    # Room for one message each: neither end has to wait for the other.
+    """Send the server's own answer to one request, from a session of its own."""
+    # Room for one message each, so that neither end has to wait for the other.
     asking, asked = anyio.create_memory_object_stream[SessionMessage | Exception](1)
     answering, answered = anyio.create_memory_object_stream[SessionMessage](1)
     async with anyio.create_task_group() as group, asking, answered:

@@ -1,8 +1,8 @@
-"""How the server comes in where a front has answered: as if it had been there from the start.
+"""How the server takes over from a front, as if it had been there from the start.
 
-It reads every line from the first one on. Until it has given its own answer to each that is answered already, it gets
-no other; those answers are compared with what went out, and taken out. So its state is what it would be, and what
-comes after is read in order, once.
+It reads every line from the first one on. It gets no further lines until it has answered all those that the front has
+answered; these answers are compared with what went out, and left out. So its state is what it would be without a front,
+and everything after that is read in order, once.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ring_mcp.server.recording import ANSWER, Tape
 logger = logging.getLogger(__name__)
 
 AGAIN_S = 30.0
-"""How long the server may take to give those answers again; then it gets the rest all the same."""
+"""How long the server may take to give those answers again; after that it gets the rest anyway."""
 
 
 class Out(Protocol):
-    """What the SDK writes to."""
+    """The file that the SDK writes to, as far as it uses one."""
 
     async def write(self, text: str) -> object: ...
 
@@ -33,9 +33,9 @@ class Out(Protocol):
 
 
 class TakeOver:
-    """``front`` has been stopped. ``lines`` are all that the client sends; ``wrap`` gives what to write to.
+    """``front`` has been stopped. ``lines``: all that the client sends; ``wrap``: the file to write to.
 
-    ``records``: whether the answers are this server's own, so that a later start may begin with them.
+    ``records``: whether the beginning of this session is recorded for a later start.
     """
 
     def __init__(self, front: Front, *, records: bool) -> None:
@@ -47,10 +47,10 @@ class TakeOver:
             self._given_again.set()
 
     async def lines(self) -> AsyncIterator[str]:
-        """What the server reads."""
+        """The lines for the server to read."""
         async for line in _Ahead(self._front, self._wait):
             if self._tape is not None:
-                # Before the server has it: its answer looks for the request on the tape.
+                # Before the server gets it, since its answer is matched with the request on the tape.
                 self._tape.hear(line)
             yield line
 
@@ -58,7 +58,7 @@ class TakeOver:
         return _Replies(out, self)
 
     def passes(self, text: str) -> bool:
-        """Whether the client does not have this line of the server yet."""
+        """Whether this line of the server goes out: the client does not have it yet."""
         if self._tape is None and not self._expected:
             return True
         line = text.encode()
@@ -96,7 +96,7 @@ class TakeOver:
 
 
 class _Ahead(LoopLines):
-    """What the front has answered, ``wait``, what it has read beside, and then what comes."""
+    """Reads what the front has answered, then calls ``wait``, then reads what else the front has read, and the rest."""
 
     def __init__(self, front: Front, wait: Callable[[], Awaitable[None]]) -> None:
         super().__init__(front.stdin)
@@ -115,7 +115,7 @@ class _Ahead(LoopLines):
 
 
 class _Replies:
-    """Leaves out what the client has, and lets the beginning be written down once it is out."""
+    """Leaves out what the client has already, and has the recording written after each flush."""
 
     def __init__(self, out: Out, session: TakeOver) -> None:
         self._out = out
@@ -127,5 +127,5 @@ class _Replies:
 
     async def flush(self) -> None:
         await self._out.flush()
-        # The client first: writing to a disk may take its time.
+        # After the client has it: writing to a disk may take a while.
         await self._session.keep()

@@ -19,23 +19,23 @@ from pydantic import Field
 from ring_mcp.clock import Clock, to_iso
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.domain import DRIVEN, Job
-from ring_mcp.errors import JobCancelled, NotFound, RingError
+from ring_mcp.errors import NotFound, RingError
 from ring_mcp.jobs.outcomes import name_open_job
+from ring_mcp.server.asking import ERA
 from ring_mcp.tools.envelope import failure, log_internal, success
 from ring_mcp.tools.job_answers import JobFailed, Previews, answer_shown
 from ring_mcp.tools.tool import Answer, Caller, Tool
 
 TASKS = "io.modelcontextprotocol/tasks"
-ERA = "2026-07-28"
-"""The first version of the protocol that has extensions."""
 
 TASK_AFTER_S = 2.0
-"""A result that comes sooner is worth more than a task."""
+"""A result that comes sooner is better than a task."""
 
 _FIRST_POLL_MS, _LAST_POLL_MS = 1_000, 10_000
 
 Cancel = Callable[[Job], Awaitable[Any]]
 Identify = Callable[[ServerRequestContext[Any]], Awaitable[str]]
+"""Returns the caller's actor id. Raises Unauthorized or LedgerError."""
 
 
 class TaskParams(types.RequestParams):
@@ -47,7 +47,7 @@ class UpdateParams(TaskParams):
 
 
 class Tasks:
-    """``identify`` says who asks, and raises Unauthorized; ``cancel`` breaks a job off, as far as that can be done."""
+    """``identify`` returns the caller's actor id; ``cancel`` cancels a job, as far as that is possible."""
 
     def __init__(
         self, calls: PaidCalls, previews: Previews, cancel: Cancel, clock: Clock, *, identify: Identify, links: bool
@@ -86,23 +86,20 @@ class Tasks:
     async def call(
         self, ctx: ServerRequestContext[Any], tool: Tool[Any], arguments: Any, caller: Caller
     ) -> Answer | dict[str, Any]:
-        """What a tool answers, or a task while that takes longer than its caller is kept waiting.
-
-        Raises what the tool raises.
-        """
+        """The tool's answer, or a task if that takes longer than TASK_AFTER_S. Raises what the tool raises."""
         if not (tool.is_long and self.are_wanted_by(ctx)):
             return await tool.handler(arguments, caller)
         made = await tool.handler(arguments.model_copy(update={"wait_seconds": TASK_AFTER_S}), caller)
-        # Done in time, or a dry run, which has no state: a task would only make its client ask once more.
+        # Done in time, or a dry run, which has no state: a task would only make its client ask again.
         if made.data.get("state") not in DRIVEN:
             return made
-        # It may be paid for: an error of this look must name the job, or the client would make it anew.
+        # It may be paid for: an error of this read must name the job, or the client would make it anew.
         with name_open_job(made.data["jobId"]):
             job = await self._calls.read(made.data["jobId"])
         return made if job is None else {"resultType": "task", **self._describe(job, "working")}
 
     async def get(self, ctx: ServerRequestContext[Any], params: TaskParams) -> dict[str, Any]:
-        """Where the task stands; with its result once there is one, which is what ring-job-get answers then."""
+        """The task's status; with its result once there is one, which is what ring-job-get answers then."""
         job = await self._find(ctx, params.task_id)
         try:
             result = await self._calls.resume(job, 0.0)
@@ -111,7 +108,7 @@ class Tasks:
         # A completed task with a failed result: "failed" of the protocol is for requests that could not be answered.
         except JobFailed as exc:
             content = failure(exc, **exc.extra)
-        except RingError as exc:  # this answer failed, not the task: a client that was told "completed" asks no more
+        except RingError as exc:  # this answer failed, not the task: after "completed" a client would not ask again
             raise MCPError(code=types.INTERNAL_ERROR, message=exc.message) from exc
         except Exception as exc:  # the one error boundary of a look at a task
             incident = log_internal(exc, "tasks/get")
@@ -120,13 +117,13 @@ class Tasks:
         job = await self._read_again(job)
         if content is None:
             return {"resultType": "complete", **self._describe(job, "working")}
-        if is_cancelled(job):
+        if job.is_cancelled:
             return {"resultType": "complete", **self._describe(job, "cancelled")}
         told = content.model_dump(by_alias=True, mode="json", exclude_none=True)
         return {"resultType": "complete", **self._describe(job, "completed"), "result": told}
 
     async def cancel(self, ctx: ServerRequestContext[Any], params: TaskParams) -> dict[str, Any]:
-        """Acknowledges. Whether the job could be broken off is what tasks/get says next."""
+        """Acknowledge. The next tasks/get says whether the job could be cancelled."""
         job = await self._find(ctx, params.task_id)
         try:
             await self._cancel(job)
@@ -135,24 +132,24 @@ class Tasks:
         return {"resultType": "complete"}
 
     async def update(self, ctx: ServerRequestContext[Any], params: UpdateParams) -> dict[str, Any]:
-        """Acknowledges: no task of ours waits for an answer."""
+        """Acknowledge: no task of ours waits for an answer."""
         await self._find(ctx, params.task_id)
         return {"resultType": "complete"}
 
     async def _find(self, ctx: ServerRequestContext[Any], task_id: str) -> Job:
-        """The caller's own job. Raises MCPError in the words of the extension."""
+        """The caller's own job. Raises MCPError with the extension's texts."""
         if ctx.protocol_version < ERA:
             # As of a server without the extension: versions before it do not know these methods.
             raise MCPError(code=types.METHOD_NOT_FOUND, message="Method not found", data=ctx.method)
         self.require(ctx)
-        # The SDK compares it for the methods that it knows. One that is missing is refused as one that is wrong: what
-        # stands before the servers may have led the request here by it.
+        # The SDK compares the header for the methods that it knows. A missing one is refused like a wrong one, since a
+        # proxy may have routed the request by it.
         if ctx.request is not None and decode_header_value(ctx.request.headers.get(MCP_NAME_HEADER)) != task_id:
             raise MCPError(code=types.HEADER_MISMATCH, message="the header Mcp-Name is not the task's id")
         try:
             actor_id = await self._identify(ctx)
             return await self._calls.find_own(task_id, actor_id)
-        except NotFound as exc:  # whose ids exist is nobody else's business
+        except NotFound as exc:  # the text must not tell whether the id exists
             raise MCPError(code=types.INVALID_PARAMS, message="Failed to retrieve task: Task not found") from exc
         except RingError as exc:
             raise MCPError(code=types.INTERNAL_ERROR, message=exc.message) from exc
@@ -176,11 +173,7 @@ class Tasks:
         }
 
 
-def is_cancelled(job: Job) -> bool:
-    return job.failure is not None and job.failure.code == JobCancelled.code
-
-
 def poll_interval_ms(job: Job, now: datetime) -> int:
-    """How long to leave a task alone: a fifth of its age, from one second to ten."""
+    """The interval at which to poll a task: a fifth of its age, from one second to ten."""
     age_ms = (now - job.created_at).total_seconds() * 1000
     return round(min(_LAST_POLL_MS, max(_FIRST_POLL_MS, age_ms / 5)))

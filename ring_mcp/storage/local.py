@@ -148,7 +148,7 @@ class LocalStorage(OpenUrls):
                 os.fsync(probe.fileno())
                 probe.seek(0)
                 if probe.read() != _PROBE:
-                    raise OSError(errno.EIO, "what was written is not what is read")
+                    raise OSError(errno.EIO, "what is read back is not what was written")
         except OSError as exc:
             raise self._trouble(exc, billed="no") from exc
 

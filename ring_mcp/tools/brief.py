@@ -1,6 +1,6 @@
-"""What a model is spared of an answer: what it would never use, and what its answer says already. Pure.
+"""Leaves out of an answer what a model would never use and what the answer says twice. Pure.
 
-Programs that want everything have it over REST and on the command line.
+REST and the command line return everything.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 UNREAD = frozenset({"sha256"})
-"""Fields of a file that no model reads: 40 tokens each."""
+"""Fields of a file that no model uses; each costs 40 tokens."""
 
 
 def is_told_by_url(url: str) -> bool:
@@ -29,7 +29,7 @@ def brief_data(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _find_repeated(data: Mapping[str, Any]) -> set[str]:
-    """Fields whose fact another one tells as well: of a picture its pixels."""
+    """Names of fields that repeat another field: where a picture's pixels are given, its ratio and resolution."""
     told = {"servedModel"} if data.get("servedModel") == data["model"] else set()
     images = data.get("images")
     if images and all(image.get("width") for image in images):
@@ -39,27 +39,27 @@ def _find_repeated(data: Mapping[str, Any]) -> set[str]:
 
 def _brief_file(file: dict[str, Any]) -> dict[str, Any]:
     unread = UNREAD | ({"localPath"} if is_told_by_url(file["url"]) else set())
-    # "none" and "not looked at" are what a model expects anyhow: only that there are some is worth its tokens.
+    # A model expects "none" or "not looked at" anyway: only "present" is worth its tokens.
     unread |= {"contentCredentials"} if file.get("contentCredentials") != "present" else set()
     return {name: value for name, value in file.items() if name not in unread}
 
 
 @dataclass(frozen=True, slots=True)
 class ToldBy:
-    """Fields of ``data`` that another tool's schema describes, and words that say so."""
+    """Fields of ``data`` that another tool's schema describes, and the sentence that refers to it."""
 
     fields: frozenset[str]
     words: str
     kinds: tuple[tuple[str, str], ...] = ()
-    """Kinds of objects that it describes, and in which field."""
+    """The kinds of objects that it describes, each with the field where it does."""
 
 
 def describe_data(schema: Mapping[str, Any], told_by: ToldBy | None = None) -> dict[str, Any]:
-    """The JSON Schema of ``data`` for a list of tools: each field with its type, and the objects in it in words.
+    """A short JSON Schema of ``data`` for the list of tools.
 
-    Their fields are told by name, with what there is to say of each: a third of the tokens, and nothing that a reader
-    needs is gone; and so are those of ``data`` itself whose name says it all. ``error`` stands beside ``data``, never
-    in it.
+    Each field has its type. The fields of an object in it are only named, with their descriptions, in the object's
+    description, and so are fields of ``data`` itself that have no description: a third of the tokens. ``error`` is
+    left out: it is beside ``data``, never in it.
     """
     told, elsewhere = _Told(schema.get("$defs", {}), told_by), {"error"} | (told_by.fields if told_by else set())
     fields = {name: told.field(name, field) for name, field in schema["properties"].items() if name not in elsewhere}
@@ -73,7 +73,7 @@ _NESTED = ("object", "array")
 
 
 class _Told:
-    """``first`` is where each kind of object stands for the first time."""
+    """Describes each kind of object at the first field that has it; later fields refer to that one."""
 
     def __init__(self, definitions: Mapping[str, Any], told_by: ToldBy | None) -> None:
         self._definitions = definitions
@@ -82,7 +82,7 @@ class _Told:
     def field(self, name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
         if "$ref" in schema:
             return {"type": "object", "description": self._fields(name, schema["$ref"])}
-        # A field of an answer that is not there is left out of it, so that its default is nothing a reader would meet.
+        # An answer leaves out what it does not have, so no reader ever meets a default.
         kept = {key: value for key, value in schema.items() if key != "default"}
         if kept.get("additionalProperties") == {"type": "number"}:  # amounts by name, as the name of the field says
             del kept["additionalProperties"]
@@ -93,7 +93,7 @@ class _Told:
         return kept
 
     def _fields(self, name: str, reference: str) -> str:
-        # Before the fields are told: the second place of the same kind points to the first.
+        # Set before the fields are described, so that an object within its own kind refers to it and does not recurse.
         first = self._first.setdefault(reference, name)
         if first != name:
             return f"As {first}."

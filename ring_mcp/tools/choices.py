@@ -1,4 +1,4 @@
-"""What can be chosen of an argument, made from presets.json: the enums of input schemas. Any spelling is read."""
+"""The choices of each argument, from presets.json: the enums of the input schemas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def image_choices(presets: Presets, *, closed: bool = True) -> Choices:
     models = presets.image_models
     return {
         "provider": Choice(presets.image_providers),
-        # Only those that are here to stay: what stands in an enum is chosen, on its last day as well.
+        # Without models that end soon: whatever is in an enum gets chosen, on its last day as well.
         "model": Choice(list_living(models), closed=closed),
         "aspectRatio": Choice(values(models, lambda model: model.aspect_ratios)),
         "resolution": Choice(values(models, lambda model: model.resolutions)),
@@ -35,6 +35,6 @@ def video_choices(presets: Presets, *, closed: bool = True) -> Choices:
 
 
 def model_choices(presets: Presets) -> Choices:
-    """``model`` is not among them, for one that has gone can be asked for as well, and no sizes: every token counts."""
+    """Choices of ring-model-list: no ``model``, since retired ones can be asked for too; no sizes, to save tokens."""
     makers = dict.fromkeys([*presets.image_providers, *presets.video_providers])
     return {"provider": Choice(tuple(makers)), "quality": image_choices(presets)["quality"]}

@@ -1,4 +1,4 @@
-"""The edge: an Answer or an error as what an MCP client receives. Only here is decided what a failure may say."""
+"""Turns an Answer or an error into what an MCP client receives. Only here is decided what a failure may say."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ from ring_mcp.tools.tool import Answer
 
 logger = logging.getLogger(__name__)
 
-MAX_RESULT_BYTES = 900_000
-"""Claude Desktop refuses results above 1,048,576 characters; everything of a result together stays below this."""
-
 _MAX_TEXT_CHARS = 20_000
 _MAX_ERROR_CHARS = 4_000
 """An error may repeat what was asked, and that may be a megabyte."""
@@ -30,7 +27,7 @@ _SAYS_NOTHING = re.compile(r"\bnothing was (?:billed|spent)\b", re.IGNORECASE)
 
 
 def success(answer: Answer, *, links: bool) -> CallToolResult:
-    """Text first (the one block that every client passes on), then previews, then links if they are switched on."""
+    """Text first (the only block that every client passes on), then previews, then links if those are switched on."""
     content: list[ContentBlock] = [TextContent(type="text", text=_show(answer.text))]
     for preview in answer.previews:
         content.append(ImageContent(type="image", data=base64.b64encode(preview).decode(), mime_type="image/jpeg"))
@@ -41,7 +38,7 @@ def success(answer: Answer, *, links: bool) -> CallToolResult:
 
 
 def failure_facts(exc: RingError, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """A failure that may be told, for programs: the same over MCP and REST."""
+    """A RingError for programs, the same over MCP and REST."""
     error = exc.message if len(exc.message) <= _MAX_ERROR_CHARS else exc.message[:_MAX_ERROR_CHARS] + " …"
     facts: dict[str, Any] = {
         "success": False,
@@ -57,7 +54,7 @@ def failure_facts(exc: RingError, extra: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def failure_text(exc: RingError, extra: Mapping[str, Any]) -> str:
-    """A failure that may be told, for models: what happened, whether it was billed, what to do next."""
+    """A RingError for models: what happened, whether it was billed, what to do next."""
     facts = failure_facts(exc, extra)
     # Once: many refusals say of themselves that nothing was spent.
     is_said = exc.billed == "no" and any(map(_SAYS_NOTHING.search, (facts["error"], exc.next_action)))
@@ -70,19 +67,19 @@ def failure_text(exc: RingError, extra: Mapping[str, Any]) -> str:
 
 
 def failure(exc: RingError, **extra: Any) -> CallToolResult:
-    """A failure that may be told."""
+    """A RingError as the result of a call."""
     text = TextContent(type="text", text=_show(failure_text(exc, extra)))
     return CallToolResult(content=[text], structured_content=failure_facts(exc, extra), is_error=True)
 
 
 def _show(text: str) -> str:
-    """Text as a client may print it: short enough, and without a word to its terminal."""
+    """Text that a client can print: of bounded length, without control characters for its terminal."""
     # Cut first: what looks for control characters should not have to read a megabyte.
     return printable(text[:_MAX_TEXT_CHARS])
 
 
 def internal_error(exc: BaseException, tool: str) -> CallToolResult:
-    """Anything that is not in the tree: its text stays in the log, under an id that the caller is given."""
+    """Any other exception: its text stays in the log, under an id that the caller is given."""
     incident = log_internal(exc, tool)
     # "unknown", for it may have come up after the paid request had left.
     hidden = RingError(f"internal error, request {incident}", billed="unknown")
@@ -93,7 +90,7 @@ def internal_error(exc: BaseException, tool: str) -> CallToolResult:
 
 
 def log_internal(exc: BaseException, where: str) -> str:
-    """Write the traceback to the log; the id under which it can be found is all that a client is told."""
+    """Write the traceback to the log. Returns the id to find it by, which is all that a client gets."""
     incident = uuid.uuid4().hex[:12]
     logger.error("internal error %s in %s", incident, where, exc_info=exc)
     return incident

@@ -1,4 +1,4 @@
-"""ring-health: is everything in place? Never spends anything."""
+"""ring-health: whether keys, storage, ledger and tools are in order. Spends nothing."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class ImageCreateArguments(Arguments):
 
 
 def image_notes(presets: Presets) -> Notes:
-    """What the models of the registry take beyond Ring's own arguments."""
+    """Notes on arguments that only some models take."""
     counts = takers(presets.image_models, lambda model: model.max_input_images)
     chosen = takers(presets.image_models, lambda model: model if model.qualities else None)
     qualities = (
@@ -84,7 +84,7 @@ def image_notes(presets: Presets) -> Notes:
 
 
 def image_descriptions(presets: Presets, settings: ImageSettings | None = None) -> Notes:
-    """Everything that the registry and the operator's ``settings`` add to the descriptions."""
+    """What presets.json and the operator's ``settings`` add to each argument's description."""
     return join(image_provider_notes(presets, settings), image_notes(presets))
 
 

@@ -59,7 +59,7 @@ class Previews:
             return False
 
     def are_wanted(self, preview: str | None) -> bool:
-        """``preview`` is the argument of that name."""
+        """Whether a call with this argument ``preview`` gets one."""
         return (preview or self.default) == "small"
 
     async def wait(self, job_id: str | None) -> None:
@@ -78,7 +78,7 @@ class Previews:
 
 
 class JobFailed(RingError):
-    """A job that ended badly or is stuck, as an error that carries what exists all the same."""
+    """A job that failed or is stuck, as an error that carries what was made, or billed, before that."""
 
     def __init__(self, result: JobResult) -> None:
         failure = result.failure
@@ -91,7 +91,6 @@ class JobFailed(RingError):
             job_id=result.job_id,
         )
         self.code = failure.code
-        # What was stored, or billed, before it went wrong is the caller's: it has to be found in the failure, too.
         kept = (
             "state",
             "images",
@@ -108,7 +107,7 @@ class JobFailed(RingError):
 
 
 class PaidArguments(Protocol[Asked_co]):
-    """What a tool that makes something is asked."""
+    """What the arguments of every tool that makes something have."""
 
     @property
     def dry_run(self) -> bool: ...
@@ -129,13 +128,14 @@ async def make_or_quote(
     previews: Previews,
     inline_wait_s: float,
 ) -> Answer:
-    """What is made, or with dryRun what it would cost. Raises what ``Conductor.generate`` raises, and JobFailed."""
+    """The answer of a create tool: the result, or with dryRun the quote. Raises what ``Conductor.generate`` raises, and
+    JobFailed."""
     if arguments.dry_run:
         return answer(await conductor.quote(arguments.request(), actor_id=caller.actor_id), previews)
     result = await conductor.generate(
         arguments.request(),
         actor_id=caller.actor_id,
-        # Never "or": waitSeconds 0 is a wish of its own, to be answered at once.
+        # Not ``or``: waitSeconds 0 means to be answered at once.
         wait_s=inline_wait_s if arguments.wait_seconds is None else arguments.wait_seconds,
         on_progress=report(caller.progress),
         asking=caller.asking,
@@ -144,21 +144,21 @@ async def make_or_quote(
 
 
 async def answer_shown(result: JobResult, previews: Previews, preview: str | None = None) -> Answer:
-    """``answer``, with a preview that is still being made, where one is wanted."""
+    """As ``answer``, but waits first for a wanted preview that is still being made."""
     if result.success and previews.are_wanted(preview):
         await previews.wait(result.job_id)
     return answer(result, previews, preview)
 
 
 def answer(result: JobResult, previews: Previews, preview: str | None = None) -> Answer:
-    """``preview`` is the argument of that name. Raises JobFailed for a result that is a failure."""
+    """The answer for a result; ``preview`` is the argument of that name. Raises JobFailed for a failure."""
     if not result.success:
         raise JobFailed(result)
     if result.dry_run:
         return Answer(data=brief_data(result.data()), text=_quote_text(result))
     files = [(f.url, urlsplit(f.url).path.rsplit("/", 1)[-1], f.content_type) for f in _files(result)]
     picture = previews.read(result.job_id) if files and previews.are_wanted(preview) else None
-    # Only to who has asked for one: by default it may be missing without a word.
+    # Said only to a caller that asked for one: nobody misses the preview of the default.
     missing = "\nno preview is kept of it" if files and preview == "small" and picture is None else ""
     return Answer(
         data=brief_data(result.data()),
@@ -192,7 +192,7 @@ def _text(result: JobResult) -> str:
         if isinstance(result, GenerateVideoResult) and result.thumbnail:
             lines.append(f"thumbnail: {result.thumbnail.url}")
     if result.sandbox:
-        # Second, for the first line is the address: clients and people take it from there.
+        # Second, since clients and people take the address from the first line.
         lines.insert(1, SANDBOX)
     if result.joined:
         lines.append("An identical request was there already: this is its result, and nothing new was paid.")
@@ -214,7 +214,7 @@ def _measures(result: JobResult, file: Any, count: int) -> str:
 def _costs(result: JobResult) -> str:
     estimated = f"estimated {usd(result.estimated_cost_usd)}" if result.estimated_cost_usd is not None else ""
     billed = f"billed {usd(result.billed_cost_usd)}" if result.billed_cost_usd is not None else ""
-    # Of a picture's price nothing is open any more; a clip's estimate is Ring's own figure, and stays beside its bill.
+    # A picture's bill replaces its estimate; a clip's estimate is Ring's own figure and stays beside the bill.
     if billed and (isinstance(result, GenerateImageResult) or result.billed_cost_usd == result.estimated_cost_usd):
         return billed
     return ", ".join(part for part in (estimated, billed) if part)
@@ -238,13 +238,13 @@ def _quote_text(quote: JobResult) -> str:
 
 
 def percent_of(job: Job) -> float:
-    """How far a job is, from 0 to 100: the provider's own number while it renders."""
+    """The progress of a job, 0 to 100; while it renders, the provider's number."""
     percent = _PERCENT.get(job.state, 0.0)
     return max(percent, min(94.0, float(job.progress))) if job.state is JobState.RENDERING else percent
 
 
 def report(progress: Progress) -> OnProgress:
-    """Turn what happens to a job into numbers that always rise, as the protocol wants them."""
+    """Report a job's progress, 0 to 100, in numbers that always rise, as the protocol demands."""
     last = 0.0
 
     async def tell(job: Job) -> None:

@@ -1,4 +1,4 @@
-"""ring-job-cancel: break a job off."""
+"""ring-job-cancel: cancel a job, as far as its provider can."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ring-job-get: go on waiting for jobs, or read their results again."""
+"""ring-job-get: wait for jobs, or read their results again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_PREVIEWS_BYTES = 512 * 1024
 
 
 class AnyJobResult(GenerateVideoResult, GenerateImageResult):
-    """A job's ``data``: that of the tool which made it."""
+    """A job's ``data``, as the tool that made it returns it."""
 
 
 class JobGetResult(Wire):
@@ -56,7 +56,7 @@ class JobGetArguments(Arguments):
 
     @property
     def ids(self) -> list[str]:
-        """Every id, each once."""
+        """All ids, without duplicates."""
         given = [*([self.job_id] if self.job_id else []), *(self.job_ids or ())]
         return list(dict.fromkeys(given))
 
@@ -93,7 +93,7 @@ def job_get_tool(calls: PaidCalls, previews: Previews, inline_wait_s: float) -> 
 
 
 class Shared:
-    """One number for the progress of several jobs: their mean, which rises whenever one of theirs does."""
+    """Reports the progress of several jobs as one number, their mean."""
 
     def __init__(self, progress: Progress, jobs: int) -> None:
         self._progress = progress
@@ -108,7 +108,7 @@ class Shared:
 
 
 def _together(ids: Sequence[str], answers: Sequence[Answer | BaseException]) -> Answer:
-    """One entry for each job; what failed is told in its own."""
+    """One answer with an entry for each job, failed ones included."""
     jobs: list[dict[str, Any]] = []
     texts: list[str] = []
     previews: list[bytes] = []

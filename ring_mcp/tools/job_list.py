@@ -1,4 +1,4 @@
-"""ring-job-list: find jobs again. A model gets a brief entry of each; over REST there is all of it."""
+"""ring-job-list: find jobs again. A model gets a brief entry for each job; REST returns everything."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class BriefJob(Wire):
 
 
 class BriefJobs(Wire):
-    """``sandbox``: they all are, so that no entry has to say it."""
+    """``sandbox``: all of them are of the sandbox, said once for all."""
 
     jobs: tuple[BriefJob, ...]
     cursor: str | None = Field(None, description="There are more.")
@@ -168,7 +168,7 @@ class JobListArguments(Arguments):
 
 
 async def list_jobs(ledger: Ledger, storage: Storage, arguments: JobListArguments, actor_id: str) -> JobList:
-    """One page of this actor's jobs. Raises InvalidRequest for a cursor that no answer gave."""
+    """One page of this actor's jobs. Raises InvalidRequest for a cursor that is not from an answer."""
     page = await _read_page(ledger, arguments, actor_id)
     return JobList(jobs=await describe_jobs(page.jobs, storage), cursor=page.cursor)
 

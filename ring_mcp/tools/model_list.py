@@ -1,4 +1,4 @@
-"""ring-model-list: which models there are, what they can, and what they would cost. Reads presets.json alone."""
+"""ring-model-list: the models, what they can do and what they cost. Reads only presets.json."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ModelListArguments(Arguments):
 
 
 class ListedModel(Wire):
-    """``usd``: by resolution, of one picture or second, or of as many as were named."""
+    """``usd``: by resolution, of one picture or second, or of the number that was asked about."""
 
     model: str
     provider: str
@@ -84,7 +84,7 @@ def model_list_tool(presets: Presets, today: Callable[[], date]) -> Tool[ModelLi
 
 
 def list_models(presets: Presets, asked: ModelListArguments, today: date) -> ModelList:
-    """The models that can be called and have what is named. Raises InvalidRequest where none has."""
+    """The callable models that have what the arguments name. Raises InvalidRequest if none has."""
     for name, number in (("n", asked.n), ("duration", asked.duration)):
         if number is not None and number < 1:
             raise InvalidRequest(f"{name}: must be 1 or more")
@@ -107,7 +107,7 @@ def _find(presets: Presets, asked: ModelListArguments, today: date) -> tuple[Lis
 
 
 def _name_models(presets: Presets, asked: ModelListArguments, today: date) -> tuple[str, ...]:
-    """The names that are meant. One that is no longer there is told of only by its name."""
+    """The models that a name means; a retired model only by its exact name."""
     alive = tuple(
         name for _, name, model in _models(presets) if not model.is_retired(today) and not model.is_redirected(today)
     )
@@ -152,7 +152,7 @@ def _models(presets: Presets) -> Iterator[tuple[str, str, Model]]:
 def _list(
     presets: Presets, asked: ModelListArguments, name: str, model: Model, today: date, *, is_whole: bool
 ) -> ListedModel | None:
-    """``is_whole``: with everything that is known of it. None: it has not what is named."""
+    """``is_whole``: with all facts. None: it does not have what the arguments name."""
     from ring_mcp.presets import ImageModel, VideoModel
 
     listed = ListedModel(

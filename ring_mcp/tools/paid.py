@@ -1,4 +1,4 @@
-"""What several tools have in common: arguments of those that cost money or bring pictures, and annotations."""
+"""Shared by tools: arguments of those that cost money or return pictures, and annotations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PreviewSize = Annotated[Literal["none", "small"] | None, Field(description="A pi
 
 
 def call_notes(wait_s: float, preview: str) -> Notes:
-    """What the running configuration says of the arguments above."""
+    """Notes on the arguments above that depend on the configuration."""
     return {"waitSeconds": f"Default: {wait_s:g}.", "preview": f"Default: {preview}."}
 
 
@@ -46,10 +46,10 @@ class _Confirmation(Arguments):
 
 
 def take_confirmation(given: Mapping[str, Any]) -> tuple[dict[str, Any], Asking]:
-    """The arguments of a program's call without ``confirmed``, and how it is asked.
+    """A REST call's arguments without ``confirmed``, and how its caller is asked. Raises InvalidRequest.
 
-    True: the program vouches for somebody's yes. False: it can ask by itself, and wants to be told. Not given: nobody
-    can be asked. It is no argument of a tool: there a model would say it. Raises InvalidRequest.
+    True: the program vouches that a person agreed. False: the program asks the person itself if the answer says so.
+    Not given: nobody can be asked. Not an argument of the tools, since a model would set it by itself.
     """
     rest = {name: value for name, value in given.items() if name != CONFIRMED}
     # Through the reader of all arguments: "true" is a yes, and nothing else that one might guess at.
@@ -64,13 +64,13 @@ async def _leave_unanswered(mark: Mark, text: str) -> Reply:
 
 
 def describe_standing(actor: Standing) -> str:
-    """What an actor of the ledger has spent, for a model."""
+    """What an actor has spent and may spend, in one line for a model."""
     spent = f"{usd(actor.spent_today_usd)} today, {usd(actor.spent_this_month_usd)} this month"
     return f"{actor.id}: spent {spent}{'' if actor.may_spend else '; may look and not spend'}"
 
 
 def annotate_paid() -> ToolAnnotations:
-    """Spends money at a service outside, and every call may spend again."""
+    """Annotations of a tool that spends money at an external service, again with every call."""
     # Loaded here: to load it takes a third of a second, which commands that speak no MCP are spared.
     from mcp_types import ToolAnnotations
 
@@ -78,7 +78,7 @@ def annotate_paid() -> ToolAnnotations:
 
 
 def free() -> ToolAnnotations:
-    """Reads what is here; may be called as often as one likes."""
+    """Annotations of a tool that only reads, and may be called as often as one likes."""
     from mcp_types import ToolAnnotations
 
     return ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)

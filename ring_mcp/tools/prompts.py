@@ -1,4 +1,4 @@
-"""What a person can start a conversation with: prompts, which a client offers by name."""
+"""MCP prompts, with which a person starts a conversation; clients offer them by name."""
 
 from __future__ import annotations
 

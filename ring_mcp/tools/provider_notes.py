@@ -1,4 +1,4 @@
-"""What the descriptions of tools say of the providers: who there is, and what each takes. Made from presets.json."""
+"""What the tools' descriptions say about providers and what each accepts, from presets.json."""
 
 from __future__ import annotations
 
@@ -75,24 +75,24 @@ def other_providers_of_clips(presets: Presets) -> str:
 
 
 def picture_usd(presets: Presets) -> str:
-    """From the cheapest to the dearest picture of the models that are here to stay."""
+    """The cheapest and the dearest picture of models without an end date, in USD."""
     prices = (model.prices for model in presets.image_models.values() if model.retires_on is None)
     return _range_usd(usd for price in prices if price for sizes in price.image_usd.values() for usd in sizes.values())
 
 
 def second_usd(presets: Presets) -> str:
-    """From the cheapest to the dearest second of the quality modes."""
+    """The cheapest and the dearest second of the quality modes, in USD."""
     modes = presets.modes.values()
     return _range_usd(mode.of(each).estimated_usd_per_second for mode in modes for each in presets.video_providers)
 
 
 def clip_seconds(presets: Presets) -> str:
-    """From the shortest to the longest clip of the quality modes."""
+    """The shortest and the longest clip of the quality modes, in s."""
     return _seconds(presets.video_providers, presets)
 
 
 def join(*notes: Notes) -> Notes:
-    """Several notes on one argument one after the other; an argument that one of them takes away is gone."""
+    """Notes on arguments, joined; an argument that one of them removes is removed."""
     found: dict[str, str | None] = {}
     for each in notes:
         for name, note in each.items():
@@ -103,7 +103,7 @@ def join(*notes: Notes) -> Notes:
 
 
 def models_or_titles(names: Iterable[str], models: Mapping[str, Model]) -> list[str]:
-    """The models of these names; the title of a provider in place of all of its models that are here to stay."""
+    """These models by name; a provider's title stands for all of its models without an end date."""
     names, told = list(names), list[str]()
     for name in names:
         provider = models[name].provider
@@ -120,12 +120,12 @@ def count_by_taker(most: Mapping[str, int], models: Mapping[str, Model]) -> str:
 
 
 def _same(name: str, most: Mapping[str, int]) -> list[str]:
-    """The models that take as many as this one."""
+    """The models that accept the same number as this one."""
     return [each for each, count in most.items() if count == most[name]]
 
 
 def _by_provider(providers: Iterable[ProviderName], fact: Callable[[ProviderName], str]) -> str:
-    """``2k on One; 1k on Another``, or the one fact that holds for all."""
+    """``2k on One; 1k on Another``, or the single fact if it is the same for all."""
     facts = {provider: fact(provider) for provider in providers}
     if len(set(facts.values())) == 1:
         return next(iter(facts.values()))

@@ -1,4 +1,4 @@
-"""Arguments that take long to read are read beside the event loop, one at a time: others are served meanwhile."""
+"""Reads large arguments in a thread, one at a time, so that the event loop serves others meanwhile."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 async def read_aside(read: Callable[[], T], *, is_large: bool) -> T:
-    """What ``read`` returns or raises. One thread for all: with more of them the loop waits for each in turn."""
+    """What ``read`` returns or raises. Large reading has one thread: behind more, the loop would wait for the GIL."""
     if not is_large:
         return read()
     return await asyncio.get_running_loop().run_in_executor(_reader(), read)
@@ -31,7 +31,7 @@ def _reader() -> ThreadPoolExecutor:
 
 
 def is_large(value: Any) -> bool:
-    """Whether there is so much in a value of JSON that reading it takes a while. Looks no further than it has to."""
+    """Whether a JSON value is so large that reading it takes a while. Stops counting as soon as that is known."""
     # A stack of its own: nested as deep as it comes, recursion would end before the bounds are reached.
     left, waiting = LARGE_CHARS, [value]
     while waiting:

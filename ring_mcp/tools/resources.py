@@ -1,4 +1,4 @@
-"""What can be read without calling a tool: jobs (``ring://jobs/{jobId}``), ``ring://presets``, and the viewer with what
+"""MCP resources: jobs (``ring://jobs/{jobId}``), ``ring://presets``, and the viewer with what
 it shows: ``…/preview`` and ``…/asset/{n}?offset=&length=`` of a job, in pieces of bounded size."""
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Content:
 
 
 class Resources:
-    """Reads never wait, never spend, and never carry a job on. ``viewer``: that of this server's storage."""
+    """Reading never waits, never spends, and never drives a job. ``viewer``: the one for this server's storage."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Resources:
         self._viewer = viewer
 
     async def read(self, uri: str, actor_id: str) -> Content:
-        """The resource. Raises NotFound, InvalidRequest for what cannot be an id, and LedgerError."""
+        """The resource at an address. Raises NotFound, InvalidRequest for what cannot be an id, and LedgerError."""
         if uri == PRESETS_URI:
             return Content(mime_type=JSON_TYPE, text=self._presets.model_dump_json(by_alias=True, exclude_none=True))
         if uri == VIEWER_URI:
@@ -96,7 +96,7 @@ class Resources:
         return Content(mime_type="image/jpeg", blob=picture)
 
     async def _read_piece(self, job: Job, number: int, offset: int, length: int, uri: str) -> Content:
-        """At most MAX_PIECE_BYTES of a file on this machine; what lies elsewhere is fetched by its own address."""
+        """At most MAX_PIECE_BYTES of a file on this machine; clients fetch other files by their own address."""
         asset = job.assets[number] if number < len(job.assets) else None
         path = await self._local_path(asset) if asset is not None else None
         if asset is None or path is None:

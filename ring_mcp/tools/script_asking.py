@@ -1,4 +1,4 @@
-"""One yes for all clips of a script that are not paid for yet, with their sum."""
+"""Asks once, with the sum, about all clips of a script that are not paid for yet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class AskedMaker(Maker, Protocol):
-    """Whoever makes clips under what was agreed to for all of them."""
+    """Makes clips under one approval for all of them."""
 
     def agree(self, asking: Asking) -> None: ...
 
@@ -23,7 +23,7 @@ class AskedMaker(Maker, Protocol):
 
 
 async def agree(run: ScriptRun, maker: AskedMaker, confirming: Confirming, caller: Caller) -> Asking:
-    """One yes for all clips that are not paid for yet, each at its price. Raises CapExceeded as ``run`` does."""
+    """Ask about all clips that are not paid for yet, each at its price. Raises CapExceeded as ``run`` does."""
     if not confirming.applies_to(caller.asking):
         return caller.asking
     items = [

@@ -1,4 +1,4 @@
-"""ring-script-run: a whole campaign of clips in one call, each a job of its own."""
+"""ring-script-run: many clips in one call, each a job of its own."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class ScriptRunResult(Wire):
 
 
 class _OnRecord:
-    """What the ledger knows of a script, in the place of a manifest. Nothing needs to be written beside it."""
+    """A script's progress as the ledger knows it, in place of a manifest file."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._rows = [_row(job) for job in reversed(jobs)]
@@ -145,7 +145,7 @@ class _OnRecord:
 
 
 def _row(job: Job) -> dict[str, Any]:
-    """As the manifest has it. Where the clip is now is asked of its job."""
+    """A row as in the manifest; the state of the clip is that of its job."""
     assert isinstance(job.plan, VideoPlan), "clips are asked for"
     plan, status = job.plan, "pending" if not job.is_settled or job.state is JobState.DONE else "error"
     still = plan.first_frame.prompt if plan.first_frame else None

@@ -1,4 +1,4 @@
-"""ring-spend: what was spent today and this month, and what the caps leave. Never spends anything."""
+"""ring-spend: what was spent today and this month, and what the caps leave. Spends nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SpendArguments(Arguments):
 
 
 class ToldSpending(BaseModel):
-    """The ``data`` of ring-spend as clients are told it: short, for every list of tools carries it."""
+    """The ``data`` of ring-spend as the list of tools describes it: short, since every list carries it."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -36,7 +36,7 @@ Notes = Mapping[str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What can be chosen; not ``closed``: among others that are not known here."""
+    """The values of an argument; not ``closed``: others are accepted as well."""
 
     values: tuple[str, ...]
     closed: bool = True
@@ -51,12 +51,13 @@ class Arguments(Strict):
 
     @classmethod
     def parse(cls: type[A], arguments: Mapping[str, Any] | None) -> A:
-        """Raises InvalidRequest with one sentence per problem; rejected values are not repeated."""
+        """A tool's arguments. Raises InvalidRequest with a sentence per problem, without the rejected values."""
         return read(cls, arguments or {}, "argument", dropped=ADDED_BY_CLIENTS)
 
     @classmethod
     def input_schema(cls, notes: Notes | None = None, choices: Choices | None = None) -> dict[str, Any]:
-        """A JSON Schema without references or a combinator at its top: some clients refuse the whole list for one."""
+        """The arguments' JSON Schema, without references or a combinator at its top: some clients refuse the whole list
+        for one."""
         schema = cls.model_json_schema(by_alias=True)
         schema = dict(_shorten_input(tidy(_inline(schema, schema.pop("$defs", {})))))
         arguments = schema["properties"]
@@ -78,7 +79,7 @@ _TOLD_ON_REFUSAL = frozenset({"minLength", "maxLength", "maxItems", "minItems", 
 
 
 def _shorten_input(schema: Any) -> Any:
-    """Without what no caller needs to know beforehand, and what holds anyhow where nothing is said."""
+    """An input schema without the keywords that a refusal explains, and without defaults that go without saying."""
     if isinstance(schema, list):
         return [_shorten_input(item) for item in schema]
     if not isinstance(schema, dict):
@@ -106,7 +107,7 @@ def _inline(schema: Any, definitions: Mapping[str, Any]) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who calls, how to tell them how far it is, and how to ask them before something is paid."""
+    """The actor that calls, how to report progress to it, and how to ask before something is paid."""
 
     actor_id: str
     progress: Progress
@@ -115,7 +116,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a tool gives back: ``data`` for programs, ``text`` for the model, small previews for the eye."""
+    """What a tool returns: ``data`` for programs, ``text`` for the model, small previews to look at."""
 
     data: dict[str, Any]
     text: str
@@ -160,7 +161,7 @@ _MAX_NAME_CHARS = 100
 
 
 def find_tool(by_name: Mapping[str, Tool[Any]], wanted: str) -> Tool[Any] | None:
-    """The tool of that name, as clients write it whose own names have no ``-``, or a server's name in front."""
+    """The tool of that name, also as clients write it that have no ``-`` in names or put a server's name in front."""
     if wanted in by_name:
         return by_name[wanted]
     bare = re.split(r"__|[.:/]|_(?=ring[_-])", wanted[:_MAX_NAME_CHARS])[-1]

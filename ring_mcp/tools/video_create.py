@@ -133,7 +133,7 @@ class VideoCreateArguments(Arguments):
 
 
 def video_notes(presets: Presets) -> Notes:
-    """What the models of the registry take beyond Ring's own arguments."""
+    """Notes on arguments that only some models take."""
     models = presets.video_models
     usual = {mode.of(each).resolution for mode in presets.modes.values() for each in presets.video_providers}
     sizes = [size for size in values(models, lambda m: m.resolutions) if size not in usual]
@@ -157,7 +157,7 @@ def _list_makers(resolution: str, presets: Presets) -> list[str]:
 
 
 def video_descriptions(presets: Presets, settings: VideoSettings | None = None) -> Notes:
-    """Everything that the registry and the operator's ``settings`` add to the descriptions."""
+    """What presets.json and the operator's ``settings`` add to each argument's description."""
     return join(video_provider_notes(presets, settings), video_notes(presets))
 
 

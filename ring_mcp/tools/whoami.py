@@ -1,4 +1,4 @@
-"""ring-whoami: as whom, and at which server, an agent works. Never spends anything."""
+"""ring-whoami: as which actor, and at which server, an agent works. Spends nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class WhoamiArguments(Arguments):
 
 
 class WhoamiResult(BaseModel):
-    """The ``data`` of ring-whoami as clients are told it: short, for every list of tools carries it."""
+    """The ``data`` of ring-whoami as the list of tools describes it: short, since every list carries it."""
 
     model_config = ConfigDict(extra="allow")
 

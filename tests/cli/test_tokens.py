@@ -68,7 +68,7 @@ def test_over_stdio_a_revoked_token_spends_nothing(env: dict[str, str], tmp_path
         (("add", "ann", "--per-day", "much"), "is no amount of dollars"),
         (("add", "ann", "--per-day", "NaN"), "is no amount of dollars"),
         (("add", "ann", "--per-day=-1"), "is no amount of dollars"),
-        (("revoke", "nobody"), "nobody is called 'nobody'"),
+        (("revoke", "nobody"), "no token has the name 'nobody'"),
     ],
 )
 def test_what_is_wrong_is_said(env: dict[str, str], tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:

@@ -89,7 +89,7 @@ def test_an_odd_or_absent_server_is_told_in_its_own_words(remote: Person) -> Non
 def test_a_bounded_rate_holds_a_script_up_and_loses_nothing(
     remote: Person, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
-    names = [f"clip-{number}" for number in range(15)]
+    names = [f"clip-{number}" for number in range(13)]
     script = write(remote, *(clip(name) for name in names))
     folder = tmp_path / "server"
     folder.mkdir()

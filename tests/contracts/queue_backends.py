@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from ring_mcp.clock import Clock
@@ -19,7 +17,7 @@ from ring_mcp.jobs.queue.in_process import InProcessQueue
 from ring_mcp.jobs.queue.pgqueuer import PgqueuerQueue
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.postgres_channel import PostgresChannel
-from tests.fake_clock import LIMIT_S
+from tests.fake_clock import LIMIT_S, HurryingClock
 from tests.jobs.engine import Engine, engine_on
 from tests.jobs.failing_ledger import FailingLedger
 from tests.jobs.scripted_provider import ScriptedProvider
@@ -37,7 +35,6 @@ QUEUES: Mapping[str, MakeQueue] = {
 LEDGERS_OF: Mapping[str, tuple[str, ...]] = {"in_process": ("sqlite",), "pgqueuer": ("postgres",)}
 """On which ledgers a queue can be used."""
 
-HURRY = 20.0
 PACE: Mapping[MediaKind, Pace] = {
     "image": Pace(submit_timeout_s=600.0, poll_interval_s=1.0, poll_timeout_s=600.0),
     "video": Pace(submit_timeout_s=600.0, poll_interval_s=1.0, poll_timeout_s=600.0),
@@ -47,22 +44,6 @@ PACE: Mapping[MediaKind, Pace] = {
 def _open_pgqueuer(database: LedgerDatabase, *parts: Any, **options: Any) -> JobQueue:
     make: Callable[..., JobQueue] = PgqueuerQueue
     return make(*parts, PostgresChannel(database.address), **options)
-
-
-class HurriedClock:
-    """A clock that runs on by itself, HURRY times as fast as it should: two seconds are a tenth of one."""
-
-    def __init__(self) -> None:
-        self._start, self._began_at = datetime.now(UTC), monotonic()
-
-    def now(self) -> datetime:
-        return self._start + timedelta(seconds=self.monotonic())
-
-    def monotonic(self) -> float:
-        return (monotonic() - self._began_at) * HURRY
-
-    async def sleep(self, delay_s: float) -> None:
-        await asyncio.sleep(delay_s / HURRY)
 
 
 class Process:
@@ -87,6 +68,7 @@ class Processes:
         self._backend, self._database, self._state, self._clock = backend, database, state, clock
         self._opened: list[Process] = []
         self.pictures, self.clips = ScriptedProvider(), ScriptedProvider("mp4")
+        self.has_leases = database.kind != "sqlite"
 
     async def open(self, holder: Holder = HOLDER, **options: Any) -> Process:
         """One more, which holds these accounts; its queue is not started. ``options`` are those of its ledger."""
@@ -113,7 +95,7 @@ class Processes:
 
 @contextlib.asynccontextmanager
 async def processes_of(backend: str, database: LedgerDatabase, state: Path) -> AsyncIterator[Processes]:
-    processes = Processes(backend, database, state, HurriedClock())
+    processes = Processes(backend, database, state, HurryingClock())
     try:
         yield processes
     finally:

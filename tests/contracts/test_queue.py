@@ -90,8 +90,10 @@ async def test_a_clip_and_its_still_that_are_enqueued_are_both_made(processes: P
 
 
 @pytest.mark.parametrize("take_over", [True, False])
-async def test_what_waits_in_line_is_marked(processes: Processes, first: Process, take_over: bool) -> None:
+async def test_what_waits_in_line_is_marked(processes: Processes, take_over: bool) -> None:
     """Whoever takes the clip over knows then that it has waited, and was not forgotten."""
+    options: dict[str, Any] = {"lease_s": 2.0} if processes.has_leases else {}
+    first = await processes.open(**options)
     await first.queue.start(take_over=take_over)
     clip, still = await first.engine.new_clip_with_still()
     processes.pictures.looks += [Running()] * 100_000

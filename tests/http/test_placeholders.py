@@ -25,7 +25,7 @@ def test_placeholders_of_the_example_are_refused_by_name() -> None:
     good = SecretStr("ann=" + 32 * "a")
     check_tokens([good], "0.0.0.0")
     for tokens in ([example("RING_MCP_SERVICE_TOKENS")], [good, example("RING_MCP_SERVICE_TOKENS")]):
-        with pytest.raises(ConfigError, match=r"RING_MCP_SERVICE_TOKENS: has the placeholder"):
+        with pytest.raises(ConfigError, match=r"RING_MCP_SERVICE_TOKENS: still has the placeholder"):
             check_tokens(tokens, "0.0.0.0")
-    with pytest.raises(ConfigError, match=r"RING_METRICS_TOKEN: has the placeholder"):
+    with pytest.raises(ConfigError, match=r"RING_METRICS_TOKEN: still has the placeholder"):
         check_metrics_token(example("RING_METRICS_TOKEN"), "0.0.0.0")

@@ -266,5 +266,5 @@ async def test_jobs_older_than_accounts_are_carried_on(
     later = await old()
     clock.advance(2)
     assert (await engine.ended(later, upkeep=2)).state is JobState.DONE
-    assert caplog.text.count("of a time before accounts were recorded") == 1
-    assert "2 open jobs are of a time" in caplog.text
+    assert caplog.text.count("from before accounts were recorded") == 1
+    assert "2 open jobs from" in caplog.text

@@ -87,7 +87,7 @@ def test_a_limit_that_nobody_has_confirmed_is_told_as_unsure() -> None:
 def test_everything_together_may_be_as_large_as_one_request() -> None:
     small = EDITOR.model_copy(update={"max_inputs_bytes": 1000})
     check_sum([400, 600], EDIT, small)
-    with pytest.raises(InvalidRequest, match=r"has 1,001 bytes in all; \S+ takes 1,000 in one request$"):
+    with pytest.raises(InvalidRequest, match=r"have 1,001 bytes in all; \S+ takes 1,000 in one request$"):
         check_sum([400, 601], EDIT, small)
     check_sum([10**12], EDIT, EDITOR)
 
@@ -314,7 +314,7 @@ def test_a_machine_without_decoders_is_not_the_callers_fault(tmp_path: Path) -> 
         raise OSError(12, "Cannot allocate memory")
 
     (tmp_path / "a.jpg").write_bytes(jpeg())
-    with pytest.raises(StorageError, match=r"imageUrl was not looked at: no decoder .* nothing was spent") as caught:
+    with pytest.raises(StorageError, match=r"imageUrl could not be checked: no decoder .* nothing was spent") as caught:
         asyncio.run(Decoder(refuse).run(picture, tmp_path / "a.jpg", "imageUrl", TAKES))
     assert (caught.value.billed, "call again" in caught.value.next_action) == ("no", True)
 

@@ -239,4 +239,4 @@ async def test_open_jobs_of_a_time_without_accounts_are_told_of_once(
     await process.queue.start(take_over=True)
     for job in jobs:
         assert (await settled(process, job)).state is JobState.DONE
-    assert caplog.text.count("open jobs of a time before accounts were recorded") == 1
+    assert caplog.text.count("open jobs from before accounts were recorded") == 1

@@ -148,7 +148,7 @@ async def test_who_waits_for_a_lock_hears_of_a_busy_ledger(
             answers = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), LIMIT_S)
         assert {(type(answer), getattr(answer, "retryable", None)) for answer in answers} == {(LedgerError, True)}
         assert {str(answer) for answer in answers} == {
-            "the database of DATABASE_URL is busy: somebody holds a lock in it for too long"
+            "the database of DATABASE_URL is busy: another transaction has held a lock for too long"
         }
         assert (await ledger.list_jobs(JobQuery())).jobs == []
         assert not (await ledger.open(planned(), NO_CAPS)).joined

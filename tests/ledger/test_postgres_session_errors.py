@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import psycopg
 import pytest
 from psycopg_pool import PoolTimeout
@@ -18,7 +20,7 @@ SECRET = "postgresql://somebody:secret@db.example/ring"
         (PoolTimeout(SECRET), "the database of DATABASE_URL does not answer"),
         (
             psycopg.errors.LockNotAvailable(SECRET),
-            "the database of DATABASE_URL is busy: somebody holds a lock in it for too long",
+            "the database of DATABASE_URL is busy: another transaction has held a lock for too long",
         ),
         (
             psycopg.errors.AdminShutdown(SECRET),
@@ -28,7 +30,7 @@ SECRET = "postgresql://somebody:secret@db.example/ring"
         (psycopg.InterfaceError(SECRET), "the database refused a statement (InterfaceError )"),
     ],
 )
-def test_an_error_is_told_by_its_kind_alone(error: Exception, told: str) -> None:
+async def test_an_error_is_told_by_its_kind_alone(error: Exception, told: str) -> None:
     with pytest.raises(LedgerError) as caught, translate_errors():
         raise error
     assert caught.value.message == told
@@ -36,7 +38,7 @@ def test_an_error_is_told_by_its_kind_alone(error: Exception, told: str) -> None
     assert caught.value.retryable
 
 
-def test_any_other_error_is_left_as_it_is() -> None:
+async def test_any_other_error_is_left_as_it_is() -> None:
     with pytest.raises(ZeroDivisionError), translate_errors():
         raise ZeroDivisionError
 
@@ -48,3 +50,38 @@ async def test_an_address_that_is_none_says_how_to_correct_it() -> None:
     assert caught.value.message == "DATABASE_URL is not an address of a PostgreSQL database"
     assert "percent-encoded" in caught.value.next_action
     assert (caught.value.retryable, caught.value.__cause__) == (False, None)
+
+
+async def test_a_cancellation_that_the_driver_loses_is_not_lost() -> None:
+    """As ``asyncio.wait_for`` does on Python 3.11, with which psycopg's pool waits for a connection."""
+    connection: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def work() -> None:
+        with translate_errors():
+            try:
+                await connection
+            except asyncio.CancelledError:
+                return
+
+    working = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+
+
+async def test_a_cancellation_from_before_ends_nothing() -> None:
+    """Work that is cancelled still writes down what it has come to."""
+
+    async def work() -> str:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            with translate_errors():
+                await asyncio.sleep(0)
+        return "written"
+
+    working = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    working.cancel()
+    assert await working == "written"

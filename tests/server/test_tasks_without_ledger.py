@@ -13,7 +13,8 @@ from mcp import MCPError
 from ring_mcp.clock import SystemClock
 from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.errors import LedgerError
-from ring_mcp.server.tasks import ERA, TASKS, TaskParams, Tasks
+from ring_mcp.server.asking import ERA
+from ring_mcp.server.tasks import TASKS, TaskParams, Tasks
 from ring_mcp.tools.job_answers import Previews
 from ring_mcp.tools.tool import Answer
 from tests.ledger_samples import planned

@@ -1,18 +1,17 @@
-"""Jobs are carried on in this process, one task each; what dead processes left behind is taken over."""
+"""The queue of a single machine: each job is a task in this process; jobs of dead processes are taken over."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import DRIVEN, Holder, Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.completion import complete
-from ring_mcp.jobs.queue.base import find_undriven
+from ring_mcp.jobs.queue.base import end_drivers, find_undriven, let_go
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.runner import JobRunner
 from ring_mcp.jobs.submitting import STALE_PLAN_S
@@ -24,14 +23,14 @@ logger = logging.getLogger(__name__)
 SWEEP_INTERVAL_S = 2.0
 HEARTBEAT_INTERVAL_S = 15.0
 SET_BACK_S = 30.0
-"""A clock that has gone back by so much has been set, and not only corrected."""
+"""A clock that goes back by so much was set by somebody, and not only corrected."""
 
 TAKE_OVER_AT_ONCE = 250
-"""Few enough that nobody else has to wait for long while they are read."""
+"""Few enough that nothing else waits for long while they are read."""
 
 
 class InProcessQueue:
-    """See ``jobs.queue.base.JobQueue``. ``drain_s``: how long paid requests under way may still be answered;
+    """See ``jobs.queue.base.JobQueue``. ``drain_s``: how long ``aclose`` waits for answers to paid requests;
     ``at_once``: how many jobs are taken over in one transaction."""
 
     name = "in_process"
@@ -66,22 +65,15 @@ class InProcessQueue:
 
     async def aclose(self) -> None:
         self._is_closing = True
-        # First, so that nothing is taken over any more while paid requests are waited for.
+        # First, so that nothing is taken over while paid requests are waited for.
         for task in self._upkeep:
             task.cancel()
-        tasks: list[asyncio.Task[Any]] = [*self._upkeep, *self._tasks.values()]
-        submitting = [self._tasks[record.job.id] for record in self._runner.records if self._is_worth_waiting(record)]
-        for driving in self._tasks.values():
-            if driving not in submitting:  # a request that was begun meanwhile would be cut off at the end of the wait
-                driving.cancel()
-        if submitting:
-            await asyncio.wait(submitting, timeout=self._drain_s)
-        for driving in self._tasks.values():
-            driving.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        submitting = [record.job.id for record in self._runner.records if self._is_worth_waiting(record)]
+        await end_drivers(self._tasks, submitting, self._drain_s)
+        await asyncio.gather(*self._upkeep, return_exceptions=True)
 
     def _is_worth_waiting(self, record: JobRecord) -> bool:
-        """A paid request whose answer would be lost with this process."""
+        """Whether its paid request is in progress, and the answer would be lost with this process."""
         is_sent = record.job.state is JobState.SUBMITTING and not record.is_orphan and not record.is_carried
         return is_sent and record.job.id in self._tasks
 
@@ -96,7 +88,7 @@ class InProcessQueue:
         task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
 
     async def adopt(self, job: Job) -> None:
-        """Taking and driving are one: a caller that goes away in between leaves nothing taken that nobody drives."""
+        """Completed even if the caller is cancelled: a job that was taken and not driven would stand still."""
         await complete(self._adopt(job))
 
     async def _adopt(self, job: Job) -> None:
@@ -105,10 +97,10 @@ class InProcessQueue:
                 self._drive(taken, asked=True)
 
     async def _sweep(self) -> None:
-        """Take over jobs of dead processes: all of them at the start, also parked ones, then those that are due.
+        """Take over jobs of dead processes: all of them at the start, parked ones included, then those that are due.
 
-        All of them once more when a provider has told whose a key is: jobs of another key of that account are ours. So
-        too when the clock was set back: what was parked while it was ahead would be due long after it should be.
+        All of them again when a provider has told the account of a key, since jobs of other keys of that account are
+        ours then; and when the clock was set back, since jobs parked before that would be due much too late.
         """
         swept: Holder | None = None
         told = ""
@@ -132,12 +124,12 @@ class InProcessQueue:
             await self._clock.sleep(SWEEP_INTERVAL_S)
 
     def _clock_ahead_s(self) -> float:
-        """Of the clock that only ever counts seconds: it changes when somebody sets the other one."""
+        """Wall clock minus monotonic clock, in seconds: it changes when somebody sets the wall clock."""
         return self._clock.now().timestamp() - self._clock.monotonic()
 
     async def _take_over(self, holder: Holder, *, parked: bool) -> None:
-        """All that can be taken, some at a time. They are driven when all are held, or when no more can be had: what
-        thousands of jobs begin to do would keep the rest waiting."""
+        """Take all jobs that can be had, in batches, and drive them when all are taken: the first steps of thousands
+        of jobs would hold up the other batches."""
         taken: list[Job] = []
         try:
             while claimed := await self._ledger.claim(holder, self._at_once, parked=parked):
@@ -146,7 +138,7 @@ class InProcessQueue:
                     break
         finally:
             self._tell_of_old_rows(taken)
-            # Also where the ledger fails in the middle: what was taken is ours, and nobody else would drive it.
+            # Even if the ledger fails in between: what was taken is ours, and nobody else would drive it.
             for job in taken:
                 self._drive(job)
 
@@ -155,15 +147,15 @@ class InProcessQueue:
         if old and not self._has_told_of_old_rows:
             self._has_told_of_old_rows = True
             logger.warning(
-                "%d open jobs are of a time before accounts were recorded: they are carried on with this server's keys",
+                "%d open jobs from before accounts were recorded are carried on with this server's keys",
                 len(old),
             )
 
     async def _beat(self) -> None:
-        """Show that this process lives, let go of jobs that others have taken, take up own ones that nobody drives."""
+        """Renew the leases of this process, let go of jobs that others have taken, drive own ones without a driver."""
         while True:
             await self._clock.sleep(HEARTBEAT_INTERVAL_S)
-            # Of a row that is behind the ledger knows less than is known here, and its word does not count.
+            # A record that is behind knows more than its row, so what the ledger says of that job does not count.
             driven = [record for record in self._runner.records if record.job.state in DRIVEN and not record.is_behind]
             try:
                 owned = await self._ledger.heartbeat(self._accounts.holder)
@@ -180,22 +172,17 @@ class InProcessQueue:
                 logger.warning("the ledger does not answer: %s", exc.message)
 
     async def _look_after(self, record: JobRecord) -> None:
-        """A job of ours of which the ledger says that it is not: it was taken, or the ledger has lost what we know."""
+        """A job driven here that is not ours by the ledger: another process took it, or the ledger lost our writes."""
         try:
             await record.write_what_is_lost()
         except JobMoved:
-            if record.job.is_settled or record.job.id not in self._tasks:
-                return
-            if record.job.state is JobState.SUBMITTING and not record.is_orphan:
-                return  # an answer that is on its way is still worth having: it wins over "unknown"
-            logger.warning("job %s: another process has it now", record.job.id)
-            self._tasks[record.job.id].cancel()
+            let_go(record, self._tasks)
 
     async def _take_up(self, job_id: str) -> None:
-        """A row that says it is ours and that nobody drives: the confirmation that we had claimed it was lost.
+        """Drive a job that is ours by its row and has no driver: the reply to our claim was lost.
 
-        One that could still be submitted is left: whoever planned it is about to drive it, or was told that nothing
-        was started. Later it ends unsent: when it has been seen for so long, whatever is done to the clock.
+        One that could still be submitted is left at first: whoever opened it is about to drive it, or was told that
+        nothing was started. It ends unsent once it is stale by both clocks, so that a clock that is set ends nothing.
         """
         job = await self._ledger.get(job_id)
         if job is None or job.is_settled:

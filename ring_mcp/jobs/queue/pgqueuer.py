@@ -1,8 +1,8 @@
-"""PgQueuer gives jobs to the processes of a fleet; each drives what it is given, and hands it over when it ends.
+"""The queue of a fleet: PgQueuer gives jobs to processes; each drives what it is given, and puts it back when it stops.
 
 A job is queued in the transaction that opens it, under an entrypoint of its account, which only processes that hold
-the account register. A process whose heart has stopped loses its jobs to the others, and so does one that was only
-paused: the row's version then keeps it from writing.
+the account register. A process without a heartbeat loses its jobs to the others, even if it was only paused: the row's
+version then keeps it from writing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.dispatching import REST_FOR_GOOD_S, Dispatcher
-from ring_mcp.jobs.queue.base import find_undriven
+from ring_mcp.jobs.queue.base import end_drivers, find_undriven, let_go
 from ring_mcp.jobs.reconciling import Reconciler
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.runner import JobRunner
@@ -33,12 +33,13 @@ _TRY_AGAIN_S = 1.0
 _PUT_BACK_LIMIT_S = 5.0
 _READ_AT_ONCE = 500
 _TAKEN_AT_ONCE = 16
-"""When ten thousand jobs of a dead process come at once, they wait here and not, with a limit, for a connection."""
+"""If ten thousand jobs of a dead process come at once, they wait here, where nothing times out, and not for a
+connection."""
 
 
 class PgqueuerQueue:
     """See ``jobs.queue.base.JobQueue``. ``drives``: whether this process carries jobs on at all; otherwise it opens
-    them, waits, and leaves them to others. ``drain_s``: how long paid requests under way may still be answered."""
+    them, waits, and leaves them to others. ``drain_s``: how long ``aclose`` waits for answers to paid requests."""
 
     name = "pgqueuer"
 
@@ -88,19 +89,13 @@ class PgqueuerQueue:
             self._upkeep = [asyncio.create_task(self._catch_up()), asyncio.create_task(self._beat())]
 
     async def aclose(self) -> None:
-        """What the next process can finish is put back at once; paid requests under way may still be answered."""
+        """Put back at once what another process can finish; wait for the answers to paid requests in progress."""
         self._is_closing = True
         self._dispatcher.stop()
         for task in self._upkeep:
             task.cancel()
-        submitting = [self._driving[record.job.id] for record in self._runner.records if self._is_worth_waiting(record)]
-        for driving in self._driving.values():
-            if driving not in submitting:
-                driving.cancel()
-        if submitting:
-            await asyncio.wait(submitting, timeout=self._drain_s)
-        for driving in self._driving.values():
-            driving.cancel()
+        submitting = [record.job.id for record in self._runner.records if self._is_worth_waiting(record)]
+        await end_drivers(self._driving, submitting, self._drain_s)
         await asyncio.gather(*self._upkeep, *self._driving.values(), *self._asides, return_exceptions=True)
         if self._dispatching is not None:
             await asyncio.wait({self._dispatching}, timeout=_PUT_BACK_LIMIT_S)
@@ -109,11 +104,11 @@ class PgqueuerQueue:
         await self._channel.aclose()
 
     def _is_worth_waiting(self, record: JobRecord) -> bool:
-        """A paid request whose answer would be lost with this process, or be where others do not find it."""
+        """Whether its paid request is in progress, and others would not get the answer without this process."""
         return record.job.state is JobState.SUBMITTING and not record.is_orphan and record.job.id in self._driving
 
     def enqueue(self, job: Job) -> None:
-        """It was queued when it was opened. Where this process takes no others', it takes this one itself."""
+        """The ledger queued the job when it was opened; a process that takes no tasks drives it itself."""
         if self._is_closing or job.is_settled:
             return
         if self._takes_any and self._accounts.hold(job):
@@ -122,7 +117,7 @@ class PgqueuerQueue:
             self._do_aside(self._drive_alone(job.id, asked=False))
 
     async def adopt(self, job: Job) -> None:
-        """Asking and driving are one: a caller that goes away in between leaves nothing taken that nobody drives."""
+        """Completed even if the caller is cancelled: a job that was taken and not driven would stand still."""
         await complete(self._adopt(job))
 
     async def _adopt(self, job: Job) -> None:
@@ -137,9 +132,9 @@ class PgqueuerQueue:
     # What PgQueuer gives
 
     async def _carry(self, job_id: str, asked: bool) -> float | None:
-        """Drive a job that was given to this process. How long its task rests then; None: it is over."""
+        """Drive a job that was given to this process. Returns how long its task rests then, in s; None: it is over."""
         if self._is_closing:
-            # Back into the queue at once: another process has the time for it.
+            # Back into the queue at once, for another process.
             return 0.0
         if (driving := self._driving.get(job_id)) is None:
             try:
@@ -151,7 +146,7 @@ class PgqueuerQueue:
                 return None
             self._tell_of_old_row(job)
             driving = self._drive(job, asked=asked)
-        # Not awaited itself: when PgQueuer cancels this, the job is not to be cut off with it.
+        # ``wait``, and not ``await driving``: when PgQueuer cancels this, the job is not to be cancelled with it.
         await asyncio.wait({driving})
         return 0.0 if driving.cancelled() else self._rest_of(driving.result())
 
@@ -168,18 +163,18 @@ class PgqueuerQueue:
             return None
         if job.due_at is None:
             return REST_FOR_GOOD_S
-        # Never at once: a job that parks itself in its first step would go round without a pause.
+        # Never 0: a job that parks itself in its first step would go round without a pause.
         return max(_TRY_AGAIN_S, (job.due_at - self._clock.now()).total_seconds())
 
     def _hear(self, said: str) -> None:
-        """A job's row has changed; somebody else's name in it says that he has the job, whatever the tasks say."""
+        """A job's row has changed. If it names another owner, that one has the job, whatever its task says."""
         job_id, _, owner = said.partition(" ")
         self._watch.hear(job_id)
         if owner and owner != self._ledger.owner:
             self._lose(job_id)
 
     def _lose(self, job_id: str) -> None:
-        """Of a job that is being driven here the row or the task says that it is somebody else's, or there is none."""
+        """The row or the task of a job driven here names another owner, or is gone."""
         record = self._runner.find(job_id)
         if job_id in self._driving and record is not None and not record.is_behind:
             self._do_aside(self._look_after(record))
@@ -205,24 +200,19 @@ class PgqueuerQueue:
                 await record.write_what_is_lost()
                 await self._channel.run(tasks.pick(record.job, self._ledger.owner, self._ledger.lease_s))
         except JobMoved:
-            if record.job.is_settled or record.job.id not in self._driving:
-                return
-            if record.job.state is JobState.SUBMITTING and not record.is_orphan:
-                return  # an answer that is on its way is still worth having: it wins over "unknown"
-            logger.warning("job %s: another process has it now", record.job.id)
-            self._driving[record.job.id].cancel()
+            let_go(record, self._driving)
         except LedgerError as exc:
             logger.warning("the ledger does not answer: %s", exc.message)
 
     def _tell_of_old_row(self, job: Job) -> None:
         if not job.account.is_recorded and not self._has_told_of_old_rows:
             self._has_told_of_old_rows = True
-            logger.warning("open jobs of a time before accounts were recorded are carried on with this server's keys")
+            logger.warning("open jobs from before accounts were recorded are carried on with this server's keys")
 
-    # What a process does that drives its own jobs alone
+    # What a process does that drives only its own jobs
 
     async def _catch_up(self) -> None:
-        with contextlib.suppress(LedgerError):  # whoever takes a job does it first
+        with contextlib.suppress(LedgerError):  # ``take`` does it as well
             await self._runner.catch_up()
 
     async def _drive_alone(self, job_id: str, *, asked: bool) -> None:
@@ -237,17 +227,17 @@ class PgqueuerQueue:
             return
 
     async def _finish_alone(self, driving: asyncio.Task[Job]) -> None:
-        """Do for a task that PgQueuer has not given us what it does for those that it has."""
+        """Finish a task that we took ourselves, as PgQueuer does with those that it gives out."""
         job_id = driving.get_name().removeprefix("job ")
         await asyncio.wait({driving})
         rest_s = 0.0 if driving.cancelled() else self._rest_of(driving.result())
-        with contextlib.suppress(LedgerError):  # the heart that no longer beats says it in the end
+        with contextlib.suppress(LedgerError):  # then the lease ends by itself
             await self._channel.run(tasks.finish(job_id, self._ledger.owner, rest_s))
 
     async def _beat(self) -> None:
-        """Show that this process lives, and let go of jobs that others have taken."""
+        """Renew the leases of this process, and let go of jobs that others have taken."""
         while True:
-            # Several in a lease: one that is late or lost must not cost this process its jobs.
+            # Four in a lease: one that is late or lost must not cost this process its jobs.
             await asyncio.sleep(self._ledger.lease_s / 4)
             await self._runner.mark_waiting()
             if not self._driving:

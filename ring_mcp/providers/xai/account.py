@@ -1,4 +1,4 @@
-"""Whose an xAI key is, and whether it works: ``GET /api-key``. Free.
+"""The account of an xAI key, and whether the key works: ``GET /api-key``. Free.
 
 Facts: the answer has ``team_id``, which is the account that jobs, bills and rate limits belong to, the same for all
 keys of a team, and ``team_blocked``, ``api_key_blocked``, ``api_key_disabled``; a bad key is HTTP 400. (xAI OpenAPI,

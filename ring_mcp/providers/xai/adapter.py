@@ -1,4 +1,4 @@
-"""What both adapters for xAI share: one set of connections, one key, one way to say no."""
+"""Shared by both adapters for xAI: connections, key, and how refusals are read."""
 
 from __future__ import annotations
 
@@ -31,4 +31,4 @@ class XaiAdapter:
             raise read_paid_error(reply, self._clock.now(), what=self.what)
 
     async def aclose(self) -> None:
-        """The connections belong to whoever made them; images and videos share them."""
+        """Closes nothing: the connections are shared, and closed by the code that made them."""

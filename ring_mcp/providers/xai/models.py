@@ -1,4 +1,4 @@
-"""Which models xAI serves: ``GET /image-generation-models`` and ``/video-generation-models``. Free.
+"""Lists the models that xAI serves: ``GET /image-generation-models`` and ``/video-generation-models``. Free.
 
 Facts: each answers ``{"models": [{id, aliases, …}]}``; only the one of images tells prices, in ticks, as ``pricing``
 (by quality and resolution) or, older, as the one ``image_price``. Both may have

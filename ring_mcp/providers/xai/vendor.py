@@ -1,4 +1,4 @@
-"""xAI, as the rest of the product knows it."""
+"""xAI as one entry of the list of vendors."""
 
 from __future__ import annotations
 
