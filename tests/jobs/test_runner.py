@@ -63,7 +63,7 @@ async def test_the_first_look_takes_no_turn_and_later_ones_do(engine: Engine, cl
     assert clock.pauses_s == [PACE["image"].poll_interval_s] * 2
 
 
-async def test_what_stood_in_line_for_long_is_not_late_when_it_is_sent(engine: Engine, clock: FakeClock) -> None:
+async def test_what_stood_in_line_is_not_late_when_sent(engine: Engine, clock: FakeClock) -> None:
     job = await engine.new()
     clock.advance(PACE["image"].poll_timeout_s + 60)
     await engine.ledger.mark_in_line([job.id])
