@@ -150,7 +150,7 @@ class JobRunner:
         return record.job
 
     async def _learn(self, record: JobRecord) -> None:
-        """Take up what is kept aside of the job here, retrying until it is done: it may have been sent, or have ended."""
+        """Take up what is kept aside of the job here, retrying until done: it may have been sent, or have ended."""
         tries = 0
         while True:
             try:
