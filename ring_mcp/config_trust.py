@@ -151,11 +151,11 @@ def judge(
             continue
         # Only a trusted folder's file is expanded; here the bare words would be taken for the value.
         if "${" in file[name]:
-            problems.append(f"{name}: stands in {path} with ${{…}}, which is replaced in a trusted folder alone")
+            problems.append(f"{name}: is in {path} with ${{…}}, which is replaced only in a trusted folder")
         elif field in ADDRESSES:
             key = sources.foreign_name(variables(model)[ADDRESSES[field]])
             if key is not None:
-                problems.append(f"{name}: stands in {path}, and {key}, which would go there, does not")
+                problems.append(f"{name}: is in {path}, and {key}, which would be sent there, is not")
         elif field in OF_A_BUCKET:
             # Other programs set these names, too: they matter only where results go to a bucket.
             kept_in_bucket = (sources.text(variables(model)["file_backend"]) or "").strip().lower() == "s3"

@@ -83,7 +83,7 @@ def test_an_address_counts_beside_its_own_key(tmp_path: Path) -> None:
     assert load_config({}, folder=file, trusted=()).vendors["xai"].base_url == "https://their.example/v1"
     same = load_config({"XAI_API_KEY": "theirs"}, folder=file, trusted=())
     assert same.vendors["xai"].base_url == "https://their.example/v1"
-    assert "XAI_API_KEY, which would go there" in refusal(MINE, file)
+    assert "XAI_API_KEY, which would be sent there" in refusal(MINE, file)
 
 
 def test_another_providers_key_beside_an_address_does_not_help(tmp_path: Path) -> None:
@@ -95,15 +95,15 @@ def test_another_providers_key_beside_an_address_does_not_help(tmp_path: Path) -
 
 def test_a_file_cannot_quote_my_key_as_its_own(tmp_path: Path) -> None:
     bait = ("XAI_API_KEY=${XAI_API_KEY}", "XAI_API_BASE_URL=https://evil.example/${XAI_API_KEY}")
-    assert "XAI_API_BASE_URL: stands in" in refusal(MINE, write(tmp_path, *bait))
+    assert "XAI_API_BASE_URL: is in" in refusal(MINE, write(tmp_path, *bait))
     config = load_config({"RING_SANDBOX": "on"}, folder=write(tmp_path, "OTHER=${XAI_API_KEY}"), trusted=())
     assert config.sandbox is True
 
 
 def test_a_bucket_counts_beside_its_own_key_alone(tmp_path: Path) -> None:
     file = write(tmp_path, "FILE_BACKEND=s3", "RING_S3_BUCKET=theirs")
-    assert "RING_S3_BUCKET: stands in" in refusal({}, file), "the machine's role is no file's"
-    assert "RING_S3_BUCKET: stands in" in refusal({"AWS_SECRET_ACCESS_KEY": "mine"}, file)
+    assert "RING_S3_BUCKET: is in" in refusal({}, file), "the machine's role is no file's"
+    assert "RING_S3_BUCKET: is in" in refusal({"AWS_SECRET_ACCESS_KEY": "mine"}, file)
     own = write(tmp_path, "FILE_BACKEND=s3", "RING_S3_BUCKET=b", "AWS_ACCESS_KEY_ID=i", "AWS_SECRET_ACCESS_KEY=s")
     assert load_config({}, folder=own, trusted=()).s3_bucket == "b"
 
@@ -121,7 +121,7 @@ def test_a_database_of_ours_is_never_left_out_silently(tmp_path: Path) -> None:
     file = write(tmp_path, "XAI_API_KEY=theirs", "DATABASE_URL=postgresql://ring@db/ring")
     config = load_config({}, folder=file, trusted=())
     assert config.database_url is not None
-    assert "DATABASE_URL: stands in" in refusal({"GEMINI_API_KEY": "mine"}, file)
+    assert "DATABASE_URL: is in" in refusal({"GEMINI_API_KEY": "mine"}, file)
 
 
 def test_harmless_settings_and_the_sandbox_count_in_any_folder(tmp_path: Path) -> None:
