@@ -221,7 +221,7 @@ async def test_a_plan_too_old_to_be_sent_may_still_be_answered(
     assert (await theirs.runner.drive(job)).state is _S.DONE
 
 
-async def test_only_a_plan_that_came_late_waits_for_a_storage_that_is_away(
+async def test_only_a_late_plan_waits_for_a_storage_that_is_away(
     fleet: tuple[Engine, Engine, SharedFolder], clock: FakeClock
 ) -> None:
     mine, theirs, place = fleet
