@@ -57,6 +57,12 @@ class Answers:
             return None, pictures
         return found
 
+    def recall(self, job_id: str) -> tuple[bool, tuple[str | None, Answer] | None]:
+        """Whether a courier may still write this job's answer; if none may, what ``read_any`` tells. Raises OSError."""
+        # In this order: a courier lets go after it has written.
+        is_awaited = self.is_awaited(job_id)
+        return is_awaited, None if is_awaited else self.read_any(job_id)
+
     def has(self, job_id: str) -> bool:
         """Whether an answer to the job lies here, to whichever attempt: all of what came inside of it does, too."""
         return self._path(job_id).exists()

@@ -86,10 +86,9 @@ class LateAnswers:
         """
         job = record.job
         try:
-            # A courier that is alive may still write, and lets go after it has written.
-            if await asyncio.to_thread(self._answers.is_awaited, job.id):
+            is_awaited, found = await asyncio.to_thread(self._answers.recall, job.id)
+            if is_awaited:
                 return Pause(LOOK_FOR_ANSWER_S)
-            found = await asyncio.to_thread(self._answers.read_any, job.id)
             if found is None:
                 found = await self._sharing.read_any_answer(job)
         except OSError as exc:  # of this machine: it passes, as where too many files are open
