@@ -58,6 +58,12 @@ class Answers:
             return None, pictures
         return found
 
+    def recall(self, job_id: str) -> tuple[bool, tuple[str | None, Answer] | None]:
+        """Whether a courier may still write this job's answer; if none may, what ``read_any`` tells. Raises OSError."""
+        # In this order: a courier lets go after it has written.
+        is_awaited = self.is_awaited(job_id)
+        return is_awaited, None if is_awaited else self.read_any(job_id)
+
     def has(self, job_id: str) -> bool:
         """Whether this machine has an answer to any attempt of the job, and so all that came inside it."""
         return self._path(job_id).exists()

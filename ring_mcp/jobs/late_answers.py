@@ -41,8 +41,8 @@ LOOK_FOR_OTHERS_S = 5.0
 """How often it is looked for what cannot be read now, or whether a submit of another machine has been answered."""
 
 YOUNG_PLAN_S = 60.0
-"""The ledger has not lost what became of so young a plan, and given it away again, for all that is likely: it does not
-wait for a storage that is away."""
+"""A plan that was so young when this process got it was hardly sent, lost, and given away again before: it waits for no
+storage that is away."""
 
 _Read = Callable[[Job], Awaitable[tuple[Job, Answer] | None]]
 """The answer to a job, if it is news, and the job that it is the answer to: as it was sent."""
@@ -86,10 +86,9 @@ class LateAnswers:
         """
         job = record.job
         try:
-            # A courier that is alive may still write, and lets go after it has written.
-            if await asyncio.to_thread(self._answers.is_awaited, job.id):
+            is_awaited, found = await asyncio.to_thread(self._answers.recall, job.id)
+            if is_awaited:
                 return Pause(LOOK_FOR_ANSWER_S)
-            found = await asyncio.to_thread(self._answers.read_any, job.id)
             if found is None:
                 found = await self._sharing.read_any_answer(job)
         except OSError as exc:  # of this machine: it passes, as where too many files are open
@@ -99,7 +98,7 @@ class LateAnswers:
         except StorageRefused:  # no time makes this one readable
             return None
         except StorageError as exc:
-            is_young = (record.now - job.created_at).total_seconds() < YOUNG_PLAN_S
+            is_young = (record.held.at - job.created_at).total_seconds() < YOUNG_PLAN_S
             return None if is_young else Park(not_readable_now(exc.message), LOOK_AGAIN_S)
         if (lost := self._find_lost_attempt(job, found)) is not None:
             await write_answer(record, judge(*lost, self._clock), self._answers)

@@ -267,8 +267,9 @@ async def test_a_picture_inside_an_answer_is_shared_until_its_job_ends(
     assert result.success
     names = [f"{result.job_id}-0.inline", f"{result.job_id}-answer.json"]
     done = [request.split(" ")[0] + " " + request.rpartition("/")[2].partition("?")[0] for request in bucket.requests]
-    assert [each for each in done if (result.job_id or "") in each] == (
-        [f"{method} {name}" for method in ("PUT", "DELETE") for name in names] if fleet else []
-    )
+    laid = [f"{method} {name}" for method in ("PUT", "DELETE") for name in names]
+    # Asked before: a database that fell back might have the request made again.
+    asked_for = [f"GET {names[1]}", *laid] if fleet else []
+    assert [each for each in done if (result.job_id or "") in each] == asked_for
     assert [path for path in bucket.objects() if path.parent.name == "spool"] == []
     assert all(check.name != "shared files" for check in health.checks)

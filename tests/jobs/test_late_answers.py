@@ -221,15 +221,17 @@ async def test_a_plan_too_old_to_be_sent_may_still_be_answered(
     assert (await theirs.runner.drive(job)).state is _S.DONE
 
 
-async def test_only_an_older_plan_waits_for_a_storage_that_is_away(
+async def test_only_a_late_plan_waits_for_a_storage_that_is_away(
     fleet: tuple[Engine, Engine, SharedFolder], clock: FakeClock
 ) -> None:
     mine, theirs, place = fleet
-    young, old = theirs.record(await mine.new()), theirs.record(await mine.new())
+    jobs = [await mine.new(), await mine.new()]
     place.trouble = AWAY
     clock.advance(YOUNG_PLAN_S - 1)
-    assert await theirs.late.look_before_sending(young) is None
+    young = theirs.record(jobs[0])
     clock.advance(1)
+    old = theirs.record(jobs[1])
+    assert await theirs.late.look_before_sending(young) is None, "however long it has stood in line since"
     parked = await theirs.late.look_before_sending(old)
     assert isinstance(parked, Park)
     assert (parked.look_again_s, parked.failure.billed) == (LOOK_AGAIN_S, "no")
