@@ -295,3 +295,16 @@ def test_looking_at_health_does_not_take_over_the_jobs_of_others(person: Person,
     sandbox.state.configure(deferred_s=0)
     assert person.types("health").returncode == DONE
     assert person.jobs() == before
+
+
+@pytest.mark.parametrize("typed", [("image", "left alone"), ("video", "left alone", "--duration", "1")])
+def test_what_a_sandbox_took_and_did_not_make_ends_with_the_next(tmp_path: Path, typed: tuple[str, ...]) -> None:
+    person = Person(environment(tmp_path, RING_SANDBOX="on"), tmp_path)
+    left = person.types(*typed, "--wait-s", "0")
+    assert left.returncode == UNDER_WAY, left.stdout + left.stderr
+    [job] = person.jobs()
+
+    done = person.types("jobs", "resume", job.id)
+    assert done.returncode == FAILED
+    assert "the sandbox that took this job ended" in " ".join((done.stdout + done.stderr).split())
+    assert person.types(*typed).returncode == DONE

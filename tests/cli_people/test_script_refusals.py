@@ -75,7 +75,7 @@ def test_an_odd_or_absent_server_is_told_in_its_own_words(remote: Person) -> Non
     for answer, said in (
         (b"", "did not answer"),
         (head % (len(rings), rings), "is a gateway of Ring Platform"),
-        (head % (len(ours), ours), "internal error, clip one"),
+        (head % (len(ours), ours), "answered with no list of jobs"),
     ):
         with answering(answer) as url:
             done = remote.types("script", script, "--gateway", url)
