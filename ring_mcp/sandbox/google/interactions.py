@@ -103,7 +103,7 @@ class GoogleInteractions:
 
     async def look(self, request: Request) -> Response:
         if self._is_lost(request):
-            return JSONResponse({"id": request.path_params["id"], "status": "failed", **ripening.lost().body})
+            return JSONResponse({"id": request.path_params["id"], "status": "failed", **ripening.tell_lost().body})
         job = self._find(request)
         if job.ending is None:
             ripening.meet_faults(request, self._state, job)

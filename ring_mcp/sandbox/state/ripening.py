@@ -18,7 +18,7 @@ def failure(code: str, message: str) -> Ending:
     return Ending("failed", {"error": {"code": code, "message": message}})
 
 
-def lost() -> Ending:
+def tell_lost() -> Ending:
     """The ending of a job that an earlier sandbox took, and took with it."""
     return failure("internal_error", "the sandbox that took this job ended before it was made")
 

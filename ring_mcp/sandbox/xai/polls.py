@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ring_mcp.sandbox.state.jobs import Ending, Job
-from ring_mcp.sandbox.state.ripening import duration_s, is_ripe, lost, meet_faults
+from ring_mcp.sandbox.state.ripening import duration_s, is_ripe, meet_faults, tell_lost
 from ring_mcp.sandbox.state.state import SandboxState
 from ring_mcp.sandbox.xai import calls
 from ring_mcp.sandbox.xai.replies import XaiRefusal, invalid
@@ -23,7 +23,7 @@ async def answer(request: Request, state: SandboxState, kind: str, finish: Finis
     job = state.jobs.find(kind, request.path_params["request_id"], state.settings.retention_s)
     # In the same words: whoever asks cannot tell a job of another team from none.
     if job is None and state.settings.unknown_jobs == "failed":
-        return _show_ending(lost())
+        return _show_ending(tell_lost())
     if job is None or job.charge.team != team:
         text = f"No deferred {kind} could be found with the given request_id"
         raise XaiRefusal(404, "not-found", text)
