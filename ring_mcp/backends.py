@@ -200,10 +200,10 @@ def with_sandbox(config: Config, stack: contextlib.AsyncExitStack) -> Config:
     """In sandbox mode every outside service is the sandbox: its own, or the one whose address was given."""
     if not config.sandbox:
         return config
-    from ring_mcp.sandbox.server import SandboxServer
+    from ring_mcp.sandbox.server import make_own
     from ring_mcp.sandbox.services import SERVICES
 
-    url = stack.enter_context(SandboxServer()).url if config.sandbox is True else str(config.sandbox)
+    url = stack.enter_context(make_own()).url if config.sandbox is True else str(config.sandbox)
 
     def use_sandbox(name: str, settings: VendorSettings) -> VendorSettings:
         """A vendor that the sandbox does not play is out of reach, with no key to it."""

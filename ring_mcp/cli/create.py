@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ring_mcp.cli.backend import gateway_option
-from ring_mcp.cli.spelled import WAIT
+from ring_mcp.cli.spelled import WAIT, HintingCommand
 from ring_mcp.domain import MediaKind
 from ring_mcp.providers.vendors import VENDORS
 
@@ -67,7 +67,7 @@ def _add_shared_options(command: F) -> F:
     return command
 
 
-@click.command()
+@click.command(cls=HintingCommand)
 @click.argument("prompt")
 @click.option("--provider", help=_makers("image"))
 @click.option("--model", help="The provider's model id; `ring-mcp presets` lists them.")
@@ -89,7 +89,7 @@ def image(
     _create("image", arguments, wait_s, as_json, opened, gateway, yes=yes)
 
 
-@click.command()
+@click.command(cls=HintingCommand)
 @click.argument("prompt")
 @click.option("--provider", help=_makers("video"))
 @click.option("--quality-mode", help="draft, draft_i2v, production or production_i2v.")

@@ -193,6 +193,11 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
+def make_own() -> SandboxServer:
+    """The sandbox of one process, which ends with it: jobs that it does not know were those of an earlier one."""
+    return SandboxServer(settings={"unknown_jobs": "failed"})
+
+
 def serve_forever(
     port: int,
     host: str = LOOPBACK,

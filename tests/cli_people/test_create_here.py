@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from ring_mcp.cli.commands import cli
 from ring_mcp.cli.create import OWN_OPTIONS
@@ -45,6 +46,32 @@ def test_every_argument_of_the_tool_is_an_option(name: str, model: type[Argument
     options = [option for p in parameters if isinstance(p, click.Option) for option in p.opts]
     assert "--aspect-ratio" in options
     assert not [option for option in options if "_" in option]
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "meant"),
+    [
+        ("image", "--size", "--aspect-ratio or --resolution"),
+        ("image", "--count", "--n"),
+        ("image", "-n", "--n"),
+        ("image", "--image", "--reference-images"),
+        ("image", "--aspectRatio=16:9", "--aspect-ratio"),
+        ("image", "--budget", "--max-usd"),
+        ("video", "--seconds", "--duration"),
+        ("video", "--mode", "--quality-mode"),
+        ("video", "--image", "--image-url"),
+        ("video", "--end-image", "--last-frame-url"),
+    ],
+)
+def test_an_option_of_others_leads_to_the_one_that_is_there(name: str, typed: str, meant: str) -> None:
+    refused = CliRunner().invoke(cli, [name, "a boat", typed, "2"])
+    assert refused.exit_code == BAD_USAGE
+    assert f"Did you mean {meant}?" in refused.output
+
+
+def test_an_option_like_no_other_gets_no_hint() -> None:
+    refused = CliRunner().invoke(cli, ["image", "a boat", "--output", "boat.jpg"])
+    assert (refused.exit_code, "Did you mean" in refused.output) == (BAD_USAGE, False)
 
 
 def test_addresses_of_pictures_are_whole_in_a_narrow_terminal(person: Person) -> None:
@@ -268,3 +295,16 @@ def test_looking_at_health_does_not_take_over_the_jobs_of_others(person: Person,
     sandbox.state.configure(deferred_s=0)
     assert person.types("health").returncode == DONE
     assert person.jobs() == before
+
+
+@pytest.mark.parametrize("typed", [("image", "left alone"), ("video", "left alone", "--duration", "1")])
+def test_what_a_sandbox_took_and_did_not_make_ends_with_the_next(tmp_path: Path, typed: tuple[str, ...]) -> None:
+    person = Person(environment(tmp_path, RING_SANDBOX="on"), tmp_path)
+    left = person.types(*typed, "--wait-s", "0")
+    assert left.returncode == UNDER_WAY, left.stdout + left.stderr
+    [job] = person.jobs()
+
+    done = person.types("jobs", "resume", job.id)
+    assert done.returncode == FAILED
+    assert "the sandbox that took this job ended" in " ".join((done.stdout + done.stderr).split())
+    assert person.types(*typed).returncode == DONE

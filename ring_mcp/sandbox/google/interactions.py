@@ -102,6 +102,8 @@ class GoogleInteractions:
         return JSONResponse(self._show(job))
 
     async def look(self, request: Request) -> Response:
+        if self._is_lost(request):
+            return JSONResponse({"id": request.path_params["id"], "status": "failed", **ripening.tell_lost().body})
         job = self._find(request)
         if job.ending is None:
             ripening.meet_faults(request, self._state, job)
@@ -132,6 +134,12 @@ class GoogleInteractions:
             text = "You do not have permission to access the File or it may not exist."
             raise GoogleRefusal(403, "PERMISSION_DENIED", text)
         return FileResponse(item.path, media_type=item.content_type)
+
+    def _is_lost(self, request: Request) -> bool:
+        calls.check_key(request, self._state)
+        settings = self._state.settings
+        given = self._state.jobs.find("interaction", request.path_params["id"], settings.retention_s)
+        return given is None and settings.unknown_jobs == "failed"
 
     def _find(self, request: Request) -> Job:
         calls.check_key(request, self._state)

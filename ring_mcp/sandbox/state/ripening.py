@@ -18,6 +18,11 @@ def failure(code: str, message: str) -> Ending:
     return Ending("failed", {"error": {"code": code, "message": message}})
 
 
+def tell_lost() -> Ending:
+    """The ending of a job that an earlier sandbox took, and took with it."""
+    return failure("internal_error", "the sandbox that took this job ended before it was made")
+
+
 def duration_s(state: SandboxState, job: Job) -> float:
     """How long a job of this kind stays pending, as it is set now."""
     return state.settings.deferred_s if job.kind == "image" else state.settings.render_s

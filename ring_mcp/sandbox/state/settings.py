@@ -36,6 +36,9 @@ class Settings(BaseModel):
     """How long a synchronous image call takes."""
     retention_s: Seconds = 86400.0
     """How long a job can be asked for; afterwards 404."""
+    unknown_jobs: Literal["refused", "failed"] = "refused"
+    """What a look at a job that this sandbox never had hears: that it failed, where each process has a sandbox of its
+    own. As with the real services nobody would believe in "no such job" for hours."""
     url_ttl_s: Seconds | None = None
     """How long a media URL works; None is an hour for images and a day for clips."""
     expired_status: Literal[403, 404, 410] = 404

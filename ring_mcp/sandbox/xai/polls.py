@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ring_mcp.sandbox.state.jobs import Ending, Job
-from ring_mcp.sandbox.state.ripening import duration_s, is_ripe, meet_faults
+from ring_mcp.sandbox.state.ripening import duration_s, is_ripe, meet_faults, tell_lost
 from ring_mcp.sandbox.state.state import SandboxState
 from ring_mcp.sandbox.xai import calls
 from ring_mcp.sandbox.xai.replies import XaiRefusal, invalid
@@ -22,6 +22,8 @@ async def answer(request: Request, state: SandboxState, kind: str, finish: Finis
     team = calls.team_of(request, state)
     job = state.jobs.find(kind, request.path_params["request_id"], state.settings.retention_s)
     # In the same words: whoever asks cannot tell a job of another team from none.
+    if job is None and state.settings.unknown_jobs == "failed":
+        return _show_ending(tell_lost())
     if job is None or job.charge.team != team:
         text = f"No deferred {kind} could be found with the given request_id"
         raise XaiRefusal(404, "not-found", text)
@@ -69,7 +71,11 @@ def _answer_ended(job: Job, ending: Ending) -> Response:
         video = {"url": "", "duration": _read_wait_s(job), "respect_moderation": False}
         done = {"status": "done", "video": video, "model": job.model, "usage": calls.usage(job.charge)}
         return JSONResponse(body | done | {"progress": 100})
-    return JSONResponse(body | {"status": ending.kind} | ending.body)
+    return _show_ending(ending, body)
+
+
+def _show_ending(ending: Ending, beside: Mapping[str, Any] | None = None) -> Response:
+    return JSONResponse({**(beside or {}), "status": ending.kind, **ending.body})
 
 
 def _read_wait_s(job: Job) -> float:

@@ -267,3 +267,13 @@ def test_only_what_is_kept_and_done_can_be_followed(google: httpx2.Client, sandb
     assert follow(google, running).status_code == 200
     sandbox.state.skip(90_000)
     assert follow(google, running).status_code == 400
+
+
+def test_a_sandbox_of_one_process_has_failed_what_it_never_had(google: httpx2.Client, sandbox: SandboxServer) -> None:
+    assert google.get("/interactions/v1_nobody").status_code == 400
+    sandbox.state.configure(unknown_jobs="failed")
+
+    told = google.get("/interactions/v1_nobody").json()
+    assert (told["status"], "the sandbox that took this job ended" in told["error"]["message"]) == ("failed", True)
+    assert google.get("/interactions/v1_nobody", headers={"x-goog-api-key": "wrong"}).status_code == 400
+    assert ended(google, started(google))["status"] == "completed"

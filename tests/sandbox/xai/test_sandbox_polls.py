@@ -190,3 +190,15 @@ def test_a_clip_whose_answer_is_lost_is_made_and_billed(sandbox: SandboxServer, 
     [charge] = sandbox.state.books.charges()
     assert charge.cost_ticks == 500_000_000
     assert xai.get(f"/videos/{charge.request_id}").json()["status"] == "done"
+
+
+def test_a_sandbox_of_one_process_has_failed_what_it_never_had(
+    sandbox: SandboxServer, xai: httpx2.Client, kind: str, job: str
+) -> None:
+    sandbox.state.configure(unknown_jobs="failed")
+
+    reply = xai.get(f"/{kind}/5a0db0c5-0000-4000-8000-000000000000")
+    assert (reply.status_code, reply.json()["status"]) == (200, "failed")
+    assert "the sandbox that took this job ended" in reply.json()["error"]["message"]
+    assert xai.get(job).json()["status"] == "done"
+    assert xai.get(job, headers={"authorization": "Bearer nobody"}).status_code in (400, 401)
