@@ -128,11 +128,12 @@ def _facts(data: Mapping[str, Any]) -> list[str]:
     made = [data.get("servedModel") or data.get("model"), data.get("qualityMode"), data.get("resolution")]
     if any(made):
         lines += field("model", ", ".join(str(fact) for fact in made if fact))
-    costs = [
-        f"{word} {dollars(data[key])}"
-        for word, key in (("billed", "billedCostUsd"), ("estimated", "estimatedCostUsd"))
-        if data.get(key) is not None
-    ]
+    billed, estimated = data.get("billedCostUsd"), data.get("estimatedCostUsd")
+    costs = [f"billed {dollars(billed)}"] if billed is not None else []
+    if estimated is not None:
+        # A clip's is Ring's figure, which knows no resolution: the quote does.
+        by = " by the mode's rate" if billed not in (None, estimated) and data.get("qualityMode") else ""
+        costs.append(f"estimated {dollars(estimated)}{by}")
     if costs:
         lines += field("cost", ", ".join(costs))
     if data.get("jobId"):

@@ -217,6 +217,8 @@ def _costs(result: JobResult) -> str:
     # A picture's bill replaces its estimate; a clip's estimate is Ring's own figure and stays beside the bill.
     if billed and (isinstance(result, GenerateImageResult) or result.billed_cost_usd == result.estimated_cost_usd):
         return billed
+    if billed and estimated:
+        estimated += " by the mode's rate"  # which knows no resolution: the quote does
     return ", ".join(part for part in (estimated, billed) if part)
 
 

@@ -112,6 +112,12 @@ def test_a_clip_is_made_with_its_first_frame(person: Person) -> None:
     assert {job.kind for job in person.jobs()} == {"image", "video"}
 
 
+def test_an_estimate_that_is_not_the_bill_says_whose_it_is(person: Person) -> None:
+    """Ring's rate of a mode knows no resolution."""
+    done = person.types("video", "a boat", "--duration", "1", "--resolution", "720p")
+    assert "billed $0.07, estimated $0.05 by the mode's rate" in " ".join(done.stdout.split())
+
+
 def test_a_clip_has_the_thumbnail_that_was_asked_for(person: Person) -> None:
     done = person.types("video", "a boat", "--duration", "1", "--thumbnail", "Лодка", "--thumbnail-template", "cta_bar")
     assert (done.returncode, done.stderr) == (DONE, "")

@@ -244,6 +244,12 @@ def test_a_path_stands_once_in_text_and_in_rings_fields_alone(ring: RingProcess)
     assert "sha256" not in reply.data["images"][0]
 
 
+def test_an_estimate_that_is_not_the_bill_says_whose_it_is(ring: RingProcess) -> None:
+    """Ring's rate of a mode knows no resolution."""
+    reply = ring.call("ring-video-create", {"prompt": "a boat", "duration": 1, "resolution": "720p"})
+    assert "estimated $0.05 by the mode's rate, billed $0.07" in reply.text
+
+
 def test_an_answer_and_a_list_are_cheap_to_read(sandbox: SandboxServer) -> None:
     """In a folder whose path is as long as people have it: it stands three times in an answer."""
     with folder() as home, RingProcess(environment(home, RING_SANDBOX=sandbox.url), home) as ring:
