@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import uuid
 from pathlib import Path
 
 from ring_mcp.domain import Job, MediaFile, Output
@@ -20,6 +19,9 @@ from ring_mcp.media.decoding import Decoder
 from ring_mcp.media.identify import hash_file, identify_result
 from ring_mcp.providers.base import Providers
 from ring_mcp.storage.base import spool_trouble
+
+_MOST_PARTS = 16
+"""Downloads of one output that were cut off by a kill, or are under way in several processes."""
 
 
 class OnlyCopyGone(MediaGone):
@@ -84,27 +86,44 @@ class Fetching:
         raise LocalPolicy(_NOT_HERE, next_action=_BRING_BACK)
 
     async def _download(self, job: Job, output: Output, path: Path) -> tuple[int, str]:
-        # Its own: one that was only paused may still write, for a job that another process has by now.
-        part = path.with_suffix(f".{uuid.uuid4().hex}{PART}")
         try:
             self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)  # the job may have begun on another machine
-            with step_of("download", job):
-                done = await self._providers[job.kind, job.plan.provider].download(output, part)
-            # Only what is complete has the name by which a restart takes it for fetched.
-            part.replace(path)
+            part = _reserve_part(path)
+            try:
+                with step_of("download", job):
+                    done = await self._providers[job.kind, job.plan.provider].download(output, part)
+                # Only what is complete has the name by which a restart takes it for fetched.
+                part.replace(path)
+            finally:
+                with contextlib.suppress(OSError):
+                    part.unlink()
         except OSError as exc:
             raise StorageError(f"the spool folder {self._spool} cannot be written: {exc.strerror}") from exc
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink()
         return done.size_bytes, done.sha256
 
     def remove_files(self, job: Job) -> None:
         """Whatever of the job lies in the spool. Blocking."""
         for index in range(len(job.outputs)):
-            with contextlib.suppress(OSError):
-                self.path_of(job, index).unlink()
+            path = self.path_of(job, index)
+            for each in (path, *_list_parts(path)):
+                with contextlib.suppress(OSError):
+                    each.unlink()
         self._answers.forget(job.id)
+
+
+def _list_parts(path: Path) -> list[Path]:
+    """What downloads of this output may be written to. By number, so that nobody has to list the spool for them."""
+    return [path.with_suffix(f".{number}{PART}") for number in range(_MOST_PARTS)]
+
+
+def _reserve_part(path: Path) -> Path:
+    """An empty file that no other download writes to: one that was only paused may still write, for a job that another
+    process has by now. Raises OSError."""
+    for part in _list_parts(path):
+        with contextlib.suppress(FileExistsError):
+            part.touch(mode=0o600, exist_ok=False)
+            break
+    return part  # of so many, the last has most likely been killed as well
 
 
 _NOT_HERE = (

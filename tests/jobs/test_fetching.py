@@ -237,3 +237,25 @@ async def test_two_processes_in_one_folder_never_write_into_one_file(
         await late
     assert media.path.read_bytes() == whole
     assert left(mine) == [media.path.name]
+
+
+async def test_what_killed_downloads_left_goes_when_their_job_has_ended(mine: Engine) -> None:
+    """The process that ends a job is seldom the last to start; no start would clear up for months."""
+    job = await mine.new()
+    job = await mine.ledger.save(job, carried(job, JobState.SUBMITTING))
+    job = await mine.ledger.save(job, carried(job, JobState.STORING, outputs=finished().outputs))
+    for number in range(3):  # of three kills; a fourth download has a file of its own beside them
+        (mine.spool / f"{job.id}-0.{number}.part").write_bytes(b"half")
+    record = mine.record(job)
+    assert await mine.storing.store(record, 0) is None
+    await mine.storing.leave(record)
+    assert (record.job.state, left(mine)) == (JobState.DONE, [])
+
+
+async def test_after_very_many_kills_a_download_goes_on_all_the_same(mine: Engine) -> None:
+    job = await mine.new()
+    job = await mine.ledger.save(job, carried(job, JobState.SUBMITTING))
+    job = await mine.ledger.save(job, carried(job, JobState.STORING, outputs=finished().outputs))
+    for number in range(100):
+        (mine.spool / f"{job.id}-0.{number}.part").write_bytes(b"half")
+    assert (await mine.storing._fetching.fetch(job, 0)).path.is_file()
