@@ -128,7 +128,7 @@ def test_its_variables_are_checked_at_the_start_like_all_others(person: Person) 
     refused = person.with_env(ACME_API_BASE_URL="nowhere", ACME_VIDEO_DURATION="long").types("health")
     assert refused.returncode == BAD_USAGE
     assert "ACME_API_BASE_URL: " in refused.stderr
-    assert "ACME_VIDEO_DURATION: must be a number" in refused.stderr
+    assert "ACME_VIDEO_DURATION: must be a whole number" in refused.stderr
 
 
 @pytest.mark.parametrize(
