@@ -136,12 +136,17 @@ class Errands:
             await self._tell(this, word)
 
     async def _keep(self, job_id: str, attempt_token: str, answer: Answer) -> None:
-        """Write the answer, however long the disk is full: it was paid for, and this is the only copy."""
+        """Write the answer, however long the disk is full: it was paid for, and this is the only copy.
+
+        That nothing was sent is not worth a process without end: with the folder gone, nobody would look for it.
+        """
         while True:
             try:
                 await asyncio.to_thread(self._answers.write, job_id, attempt_token, answer)
                 return
             except OSError:
+                if answer is _NOT_SENT and not self._spool.is_dir():
+                    return
                 await asyncio.sleep(_TRY_AGAIN_S)
 
     async def _make(self, job_id: str, order: dict[str, Any]) -> Answer:

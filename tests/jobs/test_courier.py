@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import uuid
@@ -228,6 +229,18 @@ async def test_a_courier_that_dies_before_it_is_told_to_go_sends_nothing(courier
             await courier.submit(job_id, "token", "image", plan("a boat"), Inputs(), deadline_s=LIMIT_S)
     assert (unsent.value.billed, unsent.value.provider) == ("no", "google")
     await courier.drop(other)
+
+
+async def test_a_courier_whose_folder_is_gone_ends_with_its_server(courier: Courier, config: Config) -> None:
+    """It has sent nothing, and the state folder was removed: it must not try for ever to write that down."""
+    assert await courier.take(new_id(), "token")
+    cmdline = Path(f"/proc/{courier.pid}/cmdline")
+    shutil.rmtree(config.state_path)
+    await courier.aclose()
+    async with asyncio.timeout(LIMIT_S):
+        with contextlib.suppress(OSError):
+            while cmdline.read_bytes():  # empty of one that has ended and whom nobody has buried yet
+                await asyncio.sleep(0.02)
 
 
 async def test_a_caller_that_leaves_in_the_taking_leaves_no_lock(courier: Courier, answers: Answers) -> None:
