@@ -270,7 +270,7 @@ async def open_app(
         )
         warn_of_settings(config, presets, clock.now().date(), faults=take_over)
         await wiring.start_ledger(ledger)  # before the queue, which takes open jobs over from it
-        await wiring.remove_what_is_old(config)
+        await wiring.remove_what_is_old(config, ledger)
         await queue.start(take_over=take_over)
         stack.push_async_callback(queue.aclose)
         stack.callback(asyncio.create_task(accounts.learn()).cancel)

@@ -20,7 +20,6 @@ from ring_mcp.domain import Job, MediaKind
 from ring_mcp.errors import LedgerBehind, LedgerError
 from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.courier import Courier
-from ring_mcp.jobs.input_files import remove_old_inputs
 from ring_mcp.jobs.late_answers import LateAnswers
 from ring_mcp.jobs.outcomes import Pace
 from ring_mcp.jobs.preparing import Preparing
@@ -35,7 +34,7 @@ from ring_mcp.jobs.steps import Steps
 from ring_mcp.jobs.storing import Storing
 from ring_mcp.jobs.submitting import Submitting
 from ring_mcp.jobs.thumbnails import Thumbnails
-from ring_mcp.jobs.tidying import remove_old_files, tidy_after
+from ring_mcp.jobs.tidying import remove_old_files, remove_old_inputs, tidy_after
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.media.decoding import Decoder
 from ring_mcp.operator_settings import rule_of
@@ -150,17 +149,18 @@ def open_sharing(storage: Storage, providers: Providers, spool: Path, stack: con
     return sharing
 
 
-async def remove_what_is_old(config: Config) -> None:
+async def remove_what_is_old(config: Config, ledger: Ledger) -> None:
     """Beside the calls, none of which is to take the longer the more files lie there."""
     await asyncio.to_thread(remove_old_files, [config.state_path / "previews"], config.keep_s)
-    await asyncio.to_thread(remove_old_inputs, config.state_path / "spool")
+    with contextlib.suppress(LedgerError):  # the next time: without it nobody knows what plans need
+        await remove_old_inputs(config.state_path / "spool", ledger)
 
 
-async def remove_what_grows_old(config: Config, clock: Clock) -> None:
+async def remove_what_grows_old(config: Config, ledger: Ledger, clock: Clock) -> None:
     """What a start removes, of a server that is not started again for long."""
     while True:
         await clock.sleep(TIDY_EVERY_S)
-        await remove_what_is_old(config)
+        await remove_what_is_old(config, ledger)
 
 
 def begin_upkeep(
@@ -176,7 +176,7 @@ def begin_upkeep(
     """Begin to look after what dead processes have left, on this machine and where machines share files."""
     spool = config.state_path / "spool"
     stack.callback(asyncio.create_task(tidy_after(runner.catch_up, spool, ledger, clock, config.keep_s)).cancel)
-    stack.callback(asyncio.create_task(remove_what_grows_old(config, clock)).cancel)
+    stack.callback(asyncio.create_task(remove_what_grows_old(config, ledger, clock)).cancel)
     if sharing.files is not None:
 
         def is_driven(job_id: str) -> bool:

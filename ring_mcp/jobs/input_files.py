@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import time
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -23,8 +22,6 @@ from ring_mcp.media.natives import Natives, NoDecoder, Undecodable
 from ring_mcp.plans.rules import doubt
 from ring_mcp.presets import Model, VideoModel
 from ring_mcp.presets_limits import InputBytes
-
-_KEEP_INPUTS_S = 24 * 3600.0
 
 
 def refuse_kept(plan: Plan) -> None:
@@ -113,15 +110,6 @@ def _has_lost_plus_signs(payload: str) -> bool:
 def _can_be_base64(text: str) -> bool:
     whole = text.rstrip("=")
     return len(whole) % 4 != 1 and (whole == text or len(text) % 4 == 0)
-
-
-def remove_old_inputs(spool: Path) -> None:
-    """Delete inputs that no request can need any more: a job planned a day ago is never started. Blocking."""
-    oldest = time.time() - _KEEP_INPUTS_S
-    for path in spool.glob("input-*"):
-        with contextlib.suppress(OSError):
-            if path.stat().st_mtime < oldest:
-                path.unlink()
 
 
 def new_file(spool: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from ring_mcp.ledger.base import Ledger
 
 _TRY_AGAIN_S = 60.0
 _FILES_AT_ONCE = 500
+KEEP_INPUTS_S = 24 * 3600.0
+"""Given pictures stay for so long after they were given, and as long as a plan from then may need them."""
 _PART_IS_DEAD_AFTER_S = 3600.0
 """Nothing has been written to it for so long: whoever fetched it was killed."""
 
@@ -55,8 +57,33 @@ async def tidy_spool(spool: Path, ledger: Ledger, clock: Clock, keep_s: float) -
     for start in range(0, len(paths), _FILES_AT_ONCE):
         some = paths[start : start + _FILES_AT_ONCE]
         of_jobs = {path: found[0] for path in some if (found := OF_A_JOB.match(path.name))}
-        states = await _find_states(set(of_jobs.values()), ledger, clock)
-        await asyncio.to_thread(_remove, {path: states.get(of_jobs.get(path, "")) for path in some}, keep_s)
+        while True:
+            try:
+                states, needed_since_s = await ledger.states(set(of_jobs.values())), await find_needed_since(ledger)
+                break
+            except LedgerError:
+                # Without the ledger nobody knows which files an open job needs.
+                await clock.sleep(_TRY_AGAIN_S)
+        kinds = {path: states.get(of_jobs.get(path, "")) for path in some}
+        await asyncio.to_thread(_remove, kinds, needed_since_s - keep_s)
+
+
+async def find_needed_since(ledger: Ledger) -> float:
+    """When the oldest job that may still be sent was planned, in s since the epoch; now, if there is none.
+
+    The names of given pictures have no job in them: those that a plan needs were given, or given again, shortly before
+    it was made. Raises LedgerError.
+    """
+    queued = [await ledger.count_jobs(sandbox=sandbox) for sandbox in (False, True)]
+    return min([time.time(), *(each.waiting_since.timestamp() for each in queued if each.waiting_since is not None)])
+
+
+async def remove_old_inputs(spool: Path, ledger: Ledger) -> None:
+    """Remove given pictures that no plan can need any more. Raises LedgerError."""
+    paths = await asyncio.to_thread(lambda: [path for path in spool.glob("input-*") if _is_old(path, KEEP_INPUTS_S)])
+    if paths:
+        before_s = await find_needed_since(ledger) - KEEP_INPUTS_S
+        await asyncio.to_thread(_remove, dict.fromkeys(paths), before_s)
 
 
 async def list_leftovers(state: Path, ledger: Ledger, keep_s: float) -> list[Leftover]:
@@ -69,6 +96,7 @@ async def list_leftovers(state: Path, ledger: Ledger, keep_s: float) -> list[Lef
     waiting, aside = await asyncio.to_thread(WriteAhead(state / "unwritten").list_left)
     told = {*await asyncio.to_thread(Answers(state / "spool").job_ids), *waiting, *aside}
     paths = await asyncio.to_thread(lambda: sorted((state / "spool").glob("*")))
+    before_s = await find_needed_since(ledger) - keep_s
     for start in range(0, len(paths), _FILES_AT_ONCE):
         some = paths[start : start + _FILES_AT_ONCE]
         of_jobs = {path: match[0] for path in some if (match := OF_A_JOB.match(path.name))}
@@ -79,7 +107,7 @@ async def list_leftovers(state: Path, ledger: Ledger, keep_s: float) -> list[Lef
                 continue
             if job_state in TERMINAL:
                 found += _as_leftover(path, "spool files of ended jobs")
-            elif job_state is None and await asyncio.to_thread(_is_old, path, keep_s):
+            elif job_state is None and await asyncio.to_thread(_is_from_before, path, before_s):
                 found += _as_leftover(path, "old spool files")
     for path in await asyncio.to_thread(lambda: sorted((state / "previews").glob("*"))):
         if await asyncio.to_thread(_is_old, path, keep_s):
@@ -94,21 +122,11 @@ def _as_leftover(path: Path, what: str) -> list[Leftover]:
         return []
 
 
-async def _find_states(job_ids: Collection[str], ledger: Ledger, clock: Clock) -> Mapping[str, JobState]:
-    while job_ids:
-        try:
-            return await ledger.states(job_ids)
-        except LedgerError:
-            # Without the ledger nobody knows which files an open job needs.
-            await clock.sleep(_TRY_AGAIN_S)
-    return {}
-
-
-def _remove(files: Mapping[Path, JobState | None], keep_s: float) -> None:
-    """Remove files whose job has ended, old ones of no job, and what killed downloads of open jobs left."""
+def _remove(files: Mapping[Path, JobState | None], before_s: float) -> None:
+    """Remove files whose job has ended, those of no job from ``before_s``, and what killed downloads left."""
     for path, state in files.items():
         is_left = path.suffix == PART and _is_old(path, _PART_IS_DEAD_AFTER_S)
-        if is_left or (state in TERMINAL if state is not None else _is_old(path, keep_s)):
+        if is_left or (state in TERMINAL if state is not None else _is_from_before(path, before_s)):
             with contextlib.suppress(OSError):
                 path.unlink()
 
@@ -123,7 +141,11 @@ def remove_old_files(folders: Sequence[Path], keep_s: float) -> None:
 
 
 def _is_old(path: Path, keep_s: float) -> bool:
+    return _is_from_before(path, time.time() - keep_s)
+
+
+def _is_from_before(path: Path, time_s: float) -> bool:
     try:
-        return path.stat().st_mtime < time.time() - keep_s
+        return path.stat().st_mtime < time_s
     except OSError:
         return False

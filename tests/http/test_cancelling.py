@@ -60,9 +60,6 @@ class Cancelling:
     def is_idle(self) -> bool:
         return OPEN_STATES.isdisjoint(job["state"] for token in (ALICE, BOB) for job in self._ring.jobs(token))
 
-    def has_a_still_under_way(self) -> bool:
-        return any((job["kind"], job["state"]) == ("image", "rendering") for job in self._ring.jobs(ALICE))
-
     def look_at_task(self, job_id: str) -> dict[str, Any]:
         return dict(ask(self._ring, job_id, job_id).json()["result"])
 
@@ -118,7 +115,7 @@ def test_what_was_not_sent_ends_unbilled_by_every_way(cancelling: Cancelling, sa
     job_id = cancelling.begin(
         f"a quay, {way}", **deferred(f"a still, {way}")
     )  # it waits for its still, and nothing of it is sent
-    eventually("its still is made", cancelling.has_a_still_under_way)
+    eventually("the still is ordered", lambda: charges(sandbox, f"a still, {way}"))
     told = cancelling.cancel(way, job_id)
     if way != TASK:
         assert (told["state"], told["cancelled"], told["asked"]) == ("failed", True, False), told

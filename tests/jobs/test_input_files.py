@@ -10,7 +10,6 @@ import socket
 import sys
 import tempfile
 import textwrap
-import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +21,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderUnavailable, StorageError
-from ring_mcp.jobs import input_files
 from ring_mcp.jobs.input_files import (
     Takes,
     check_length,
@@ -32,7 +30,6 @@ from ring_mcp.jobs.input_files import (
     explain_fetch_error,
     not_writable,
     picture,
-    remove_old_inputs,
     write_inline,
 )
 from ring_mcp.media.decoding import Decoder
@@ -44,9 +41,8 @@ from tests.jobs.scripted_provider import jpeg
 from tests.media.stand_ins import DIES, HANGS, standing_in
 
 NATIVES = InThisProcess()
-KEEP_S = input_files._KEEP_INPUTS_S
 SIZES = load_presets().limits.input_bytes["xai"]
-MAX_IMAGE_BYTES, MAX_VIDEO_BYTES = SIZES.image, SIZES.video
+MAX_IMAGE_BYTES = SIZES.image
 EDITOR = load_presets().video_models["grok-imagine-video"]
 TYPES = ("image/jpeg", "image/png", "image/webp")
 TAKES = Takes(model="grok", sizes=SIZES, image_types=TYPES, video_codecs=("h264", "av1"))
@@ -280,18 +276,6 @@ def test_plus_signs_that_a_form_took_for_blanks_are_put_back(tmp_path: Path) -> 
 def test_one_blank_is_a_plus_sign_where_nothing_else_fits(given: str, meant: str, tmp_path: Path) -> None:
     write_inline(f"data:image/png;base64,{given}", tmp_path / "input", "imageUrl", MAX_IMAGE_BYTES)
     assert (tmp_path / "input").read_bytes() == base64.b64decode(meant)
-
-
-def test_given_media_are_kept_for_a_day_and_nothing_else_is_touched(tmp_path: Path) -> None:
-    ages = {"input-old": KEEP_S + 60, "input-young": KEEP_S - 60, "another-old": KEEP_S + 60}
-    for name, age_s in ages.items():
-        (tmp_path / name).write_bytes(b"x")
-        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
-    (tmp_path / "input-folder").mkdir()
-    os.utime(tmp_path / "input-folder", (0, 0))
-    remove_old_inputs(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["another-old", "input-folder", "input-young"]
-    assert (KEEP_S, MAX_VIDEO_BYTES) == (24 * 3600, 50 * 1024 * 1024)
 
 
 def test_a_picture_that_breaks_its_decoder_is_refused_with_its_field(tmp_path: Path) -> None:

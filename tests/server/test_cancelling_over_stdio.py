@@ -48,6 +48,7 @@ def cancel(ring: RingProcess, job_id: str) -> ToolReply:
 def test_what_was_not_sent_ends_unbilled(ring: RingProcess, sandbox: SandboxServer) -> None:
     sandbox.state.configure(deferred_s=LONG_S)
     job_id = begin(ring, "a quay", firstFramePrompt="a slow still")  # it waits for its still
+    eventually("the still is ordered", lambda: charges(sandbox, "a slow still"))
     told = cancel(ring, job_id)
     assert (told.data["state"], told.data["cancelled"], told.data["asked"]) == ("failed", True, False)
     assert "before its request was sent" in told.text or "before a request was sent" in told.text
@@ -67,6 +68,7 @@ def test_whoever_waits_for_a_cancelled_job_is_told(ring: RingProcess, sandbox: S
         return [job["jobId"] for job in listed]
 
     [job_id] = eventually("the job of the call that waits", job_ids)
+    eventually("its still is ordered", lambda: charges(sandbox, "a slow still"))
     assert cancel(ring, job_id).data["cancelled"]
     waited = ring.finish(call)
     assert (waited.is_error, waited.content["code"], waited.content["billed"]) == (True, "cancelled", "unknown")
