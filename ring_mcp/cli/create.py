@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 Given = str | float | bool | tuple[str, ...] | None
 
-OWN_OPTIONS = frozenset({"as_json", "opened", "wait_s", "gateway", "thumbnail_template", "yes"})
-"""What is not an argument of the tool (``wait_s`` is its waitSeconds, ``thumbnail_template`` is in its thumbnail)."""
-
 
 class RegistryOption(click.Option):
     """An option whose help ends with what can be chosen. The registry is read only when help is asked for."""

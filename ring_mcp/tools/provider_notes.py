@@ -149,10 +149,6 @@ def _ratios(provider: ProviderName, presets: Presets) -> list[str]:
     return list(dict.fromkeys(ratio for model in _mode_models(provider, presets) for ratio in model.aspect_ratios))
 
 
-def _resolutions(provider: ProviderName, presets: Presets) -> list[str]:
-    return list(dict.fromkeys(mode.of(provider).resolution for mode in presets.modes.values()))
-
-
 def _range_usd(amounts: Iterable[Decimal]) -> str:
     found = sorted(amounts)
     return f"${found[0]:.2f} to ${found[-1]:.2f}"

@@ -13,7 +13,6 @@ import pytest
 from click.testing import CliRunner
 
 from ring_mcp.cli.commands import cli
-from ring_mcp.cli.create import OWN_OPTIONS
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.tools.image_create import ImageCreateArguments
 from ring_mcp.tools.tool import Arguments
@@ -23,6 +22,8 @@ from tests.server.wire import LIMIT_S, charges, environment, eventually
 from tests.warm import command
 
 LONG_S = 600.0
+OWN_OPTIONS = {"as_json", "opened", "wait_s", "gateway", "thumbnail_template", "yes"}
+"""What is not an argument of the tool (``wait_s`` is its waitSeconds, ``thumbnail_template`` is in its thumbnail)."""
 
 
 def test_help_tells_what_the_registry_and_its_overlay_have(tmp_path: Path) -> None:
