@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.mutation.collected import ELSEWHERE
 from tests.mutation.faults import Fault
 from tests.mutation.lines import PYTEST_OPTIONS, Recording, environment, file_of
 
@@ -71,8 +70,8 @@ class Nursery:
                 "chosen": chosen,
                 "limitS": limit_s,
             }
-            code = _ask(self._collected, order)
-            if code != ELSEWHERE:
+            code: int | str | None = _ask(self._collected, order)
+            if not isinstance(code, str):
                 return code
         return self._run_afresh(chosen, limit_s)
 
