@@ -131,12 +131,14 @@ def main() -> None:
     )
     began_at = time.monotonic()
     controls = [without(ROOT, fault) for fault in faults[::CONTROL_EVERY]]
-    trials = list(try_all(ROOT, controls, recording, jobs=given.jobs, budget_s=given.budget_s))
-    wrong = [trial.fault for trial in trials if trial.verdict == "seen"]
-    for fault in wrong:
-        print(f"wrong    {fault}", flush=True)
-    trials = []
-    for trial in try_all(ROOT, faults, recording, jobs=given.jobs, budget_s=given.budget_s):
+    wrong, trials = [], []
+    tried = try_all(ROOT, [*controls, *faults], recording, jobs=given.jobs, budget_s=given.budget_s)
+    for number, trial in enumerate(tried):
+        if number < len(controls):
+            if trial.verdict == "seen":
+                wrong.append(trial.fault)
+                print(f"wrong    {trial.fault}", flush=True)
+            continue
         trials.append(trial)
         if trial.verdict != "seen":
             print(f"{trial.verdict:8} {trial.fault}  [{trial.tests} tests]", flush=True)

@@ -18,6 +18,8 @@ import select
 import signal
 import sys
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,15 +35,16 @@ def main() -> None:
     gc.freeze()  # children share these pages as long as nobody writes to them
     for line in sys.stdin:
         order = json.loads(line)
-        print(json.dumps(_run(order["arguments"], order["limitS"])), flush=True)
+        print(json.dumps(run_in_child(partial(pytest.main, order["arguments"]), order["limitS"])), flush=True)
 
 
-def _run(arguments: list[str], limit_s: float) -> int | None:
+def run_in_child(run: Callable[[], int], limit_s: float) -> int | None:
+    """What ``run`` answers in a process forked for it; None if that has not ended in time."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        _become_child(arguments, writing)
+        _become_child(run, writing)
     os.close(writing)
     has_ended, _, _ = select.select([reading], [], [], limit_s)
     os.close(reading)
@@ -52,7 +55,7 @@ def _run(arguments: list[str], limit_s: float) -> int | None:
     return os.waitstatus_to_exitcode(status) if has_ended else None
 
 
-def _become_child(arguments: list[str], alive: int) -> None:
+def _become_child(run: Callable[[], int], alive: int) -> None:
     """Never returns. ``alive`` is closed with this process, and it alone has it."""
     code = 3
     try:
@@ -61,7 +64,7 @@ def _become_child(arguments: list[str], alive: int) -> None:
         nothing = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(nothing, descriptor)
-        code = int(pytest.main(arguments))
+        code = int(run())
         atexit._run_exitfuncs()
     finally:
         os._exit(code)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
 from tests.mutation.__main__ import ROOT, sample
+from tests.mutation.collected import codes_for, is_replaced
 from tests.mutation.equivalent import Equivalent, Equivalents
 from tests.mutation.faults import Fault, faults_of, without
 from tests.mutation.figures import Share, interval, together
@@ -236,3 +238,60 @@ def test_every_equivalent_fault_can_still_be_planted() -> None:
     for known in Equivalents.read():
         assert any(known.is_about(fault) for fault in faults_of(ROOT, Path(known.path))), known
         assert known.reason
+
+
+def test_a_function_takes_the_code_that_its_text_has_now(tmp_path: Path) -> None:
+    before = """
+    def fee(amount):
+        def add():
+            return amount + 1
+        return add()
+
+    class Bill:
+        def total(self):
+            return super().__repr__()
+
+        @property
+        def tip(self): return 1
+        @tip.setter
+        def tip(self, amount): ...
+    """
+    path = tmp_path / "bills.py"
+    path.write_text(dedent(before))
+    names: dict[str, Any] = {}
+    exec(compile(path.read_text(), str(path), "exec"), names)
+    bill = names["Bill"]
+    functions = [names["fee"], bill.total, bill.tip.fget, bill.tip.fset]
+
+    path.write_text(path.read_text().replace("amount + 1", "amount + 2").replace("super().__repr__()", "'none'"))
+    codes = codes_for(path, functions)
+    for function, code in codes:
+        function.__code__ = code
+
+    assert names["fee"](1) == 3, "what lies inside a function is made by it"
+    assert is_replaced("fee", codes)
+    assert is_replaced("fee.add", codes)
+    assert not is_replaced("Bill.total", codes), "it needs other variables of its surroundings now"
+    assert not is_replaced("Bill.tip", codes), "two have this name"
+
+
+def test_what_an_import_runs_is_tried_in_a_fresh_process(toy: Path) -> None:
+    (toy / "tests" / "test_money.py").write_text(
+        "from toy.money import settle\n\ndef test_limit():\n    assert settle('yes', 30) == 10\n"
+    )
+    recording = record(toy, ["tests/test_money.py"], "toy", shown=False)
+    [limit] = [fault for fault in faults_of(toy, Path("toy/money.py")) if (fault.scope, fault.before) == ("", "10")]
+    [planted, control] = try_all(toy, [limit, without(toy, limit)], recording, jobs=1, budget_s=5)
+    assert (planted.verdict, control.verdict) == ("seen", "unseen")
+
+
+def test_for_faults_inside_functions_a_module_is_imported_once(toy: Path) -> None:
+    (toy / "tests" / "test_money.py").write_text(TESTS)
+    module = toy / "toy" / "money.py"
+    module.write_text(f"{MODULE}\nfrom pathlib import Path\nPath({str(toy / 'imports')!r}).open('a').write('x')\n")
+    recording = record(toy, ["tests/test_money.py"], "toy", shown=False)
+    (toy / "imports").unlink()
+    faults = [fault for fault in faults_of(toy, Path("toy/money.py")) if fault.scope == "fee"]
+    trials = list(try_all(toy, faults, recording, jobs=1, budget_s=5))
+    assert {trial.verdict for trial in trials} == {"seen"}
+    assert (toy / "imports").read_text() == "x"

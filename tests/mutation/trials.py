@@ -9,11 +9,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tests.mutation.faults import Fault
 from tests.mutation.lines import PYTEST_OPTIONS, Recording, environment, file_of
@@ -39,25 +39,43 @@ class Trial:
 
 
 class Nursery:
-    """A copy of the tree, and the process that runs tests in it."""
+    """A copy of the tree, and two processes that run tests in it: one has collected them, the other has imported what
+    they need of other people's. A fault inside a function is tried in children of the first, which are ready at once.
+    """
 
-    def __init__(self, root: Path, copy: Path, modules: Sequence[str]) -> None:
+    def __init__(self, root: Path, copy: Path, recording: Recording) -> None:
         self.copy = copy
         shutil.copytree(root, copy, ignore=_NOT_COPIED)
-        (copy / "modules.json").write_text(json.dumps(modules))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.mutation.nursery", "modules.json"],
-            cwd=copy,
-            env=environment(copy),
+        (copy / "modules.json").write_text(json.dumps(recording.modules))
+        self._fresh = self._start("tests.mutation.nursery", "modules.json")
+        files = dict.fromkeys(file_of(test) for test in recording.seconds)
+        self._collected = self._start("tests.mutation.collected", *PYTEST_OPTIONS, "--assert=plain", *files)
+
+    def _start(self, module: str, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=self.copy,
+            env=environment(self.copy),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
 
-    def run(self, chosen: Sequence[str], limit_s: float) -> int | None:
+    def run(self, fault: Fault, chosen: Sequence[str], limit_s: float) -> int | None:
         """pytest's exit code; None if it did not end in time."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+        if fault.function is not None:
+            order = {
+                "path": str(self.copy / fault.path),
+                "scope": fault.scope,
+                "chosen": chosen,
+                "limitS": limit_s,
+            }
+            code: int | str | None = _ask(self._collected, order)
+            if not isinstance(code, str):
+                return code
+        return self._run_afresh(chosen, limit_s)
+
+    def _run_afresh(self, chosen: Sequence[str], limit_s: float) -> int | None:
         (self.copy / "chosen.json").write_text(json.dumps(chosen))
         files = dict.fromkeys(file_of(test) for test in chosen)
         arguments = [
@@ -70,22 +88,29 @@ class Nursery:
             "chosen.json",
             *files,
         ]
-        self._process.stdin.write(json.dumps({"arguments": arguments, "limitS": limit_s}) + "\n")
-        self._process.stdin.flush()
-        code: int | None = json.loads(self._process.stdout.readline())
+        code: int | None = _ask(self._fresh, {"arguments": arguments, "limitS": limit_s})
         return code
 
     def close(self) -> None:
-        self._process.communicate()
+        for process in (self._fresh, self._collected):
+            process.communicate()
+
+
+def _ask(process: subprocess.Popen[str], order: Mapping[str, Any]) -> Any:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(order) + "\n")
+    process.stdin.flush()
+    return json.loads(process.stdout.readline())
 
 
 class Nurseries:
     """As many as there are trials at the same time."""
 
-    def __init__(self, root: Path, count: int, modules: Sequence[str]) -> None:
+    def __init__(self, root: Path, count: int, recording: Recording) -> None:
         self.root = root
         self._folder = Path(tempfile.mkdtemp(prefix="ring-mutation-"))
-        self._all = [Nursery(root, self._folder / f"copy-{number}", modules) for number in range(count)]
+        self._all = [Nursery(root, self._folder / f"copy-{number}", recording) for number in range(count)]
         self._free: queue.Queue[Nursery] = queue.Queue()
         for each in self._all:
             self._free.put(each)
@@ -108,7 +133,7 @@ def try_all(
     root: Path, faults: Iterable[Fault], recording: Recording, *, jobs: int, budget_s: float
 ) -> Iterator[Trial]:
     """Every fault in its turn, ``jobs`` of them at the same time."""
-    nurseries = Nurseries(root, jobs, recording.modules)
+    nurseries = Nurseries(root, jobs, recording)
     try:
         with ThreadPoolExecutor(jobs) as threads:
             yield from threads.map(lambda fault: _try(nurseries, fault, recording, budget_s), faults)
@@ -126,7 +151,7 @@ def _try(nurseries: Nurseries, fault: Fault, recording: Recording, budget_s: flo
         try:
             _write(target, fault.source)
             limit_s = sum(recording.seconds[test] for test in chosen) * _SLOWER + _MORE_S
-            outcome = nursery.run(chosen, limit_s)
+            outcome = nursery.run(fault, chosen, limit_s)
         finally:
             _write(target, right)
     if outcome == _NOTHING_TO_RUN:
