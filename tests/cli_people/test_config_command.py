@@ -146,10 +146,13 @@ def test_a_folder_in_the_way_and_a_stdio_client_are_told(person: Person, tmp_pat
     assert person.types("config", "emacs").returncode == BAD_USAGE
 
 
+FIRST = "claude-desktop"
+
+
 @pytest.fixture
 def installed(person: Person, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """The program where pip puts it: beside no clone, whose folder would be that of its settings."""
-    shutil.copytree(ROOT / "ring_mcp", tmp_path / "site" / "ring_mcp", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "ring_mcp", tmp_path / "site" / "ring_mcp")  # with what is compiled, which is the same there
 
     def types(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -165,7 +168,9 @@ def installed(person: Person, tmp_path: Path) -> Callable[..., subprocess.Comple
     return types
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(
+    "client", [FIRST, *(pytest.param(client, marks=pytest.mark.long) for client in CLIENTS if client != FIRST)]
+)
 def test_an_installed_server_has_a_file_for_its_keys(
     installed: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, client: str
 ) -> None:

@@ -20,7 +20,7 @@ LONG_S = 600.0
 THUMBNAIL = {"enabled": True, "overlays": [{"text": "Harbour", "role": "title"}]}
 
 
-@pytest.fixture(params=["person", "remote"])
+@pytest.fixture(params=["person", pytest.param("remote", marks=pytest.mark.long)])
 def anybody(request: pytest.FixtureRequest) -> Person:
     """The same commands in their own process and against a server."""
     typing: Person = request.getfixturevalue(request.param)

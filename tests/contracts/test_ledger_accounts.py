@@ -37,6 +37,7 @@ def of(account: Account, **facts: Any) -> dict[str, Any]:
     return {"plan": sample_plan().model_copy(update={"provider": account.provider}), **marks, **facts}
 
 
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgres", marks=pytest.mark.long)], indirect=True)
 async def test_jobs_are_taken_over_by_their_accounts_holder_alone(ledger: Ledger, database: LedgerDatabase) -> None:
     jobs = [
         await left_behind(ledger, JobState.RENDERING, **of(account, sandbox=sandbox))

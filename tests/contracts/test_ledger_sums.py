@@ -167,6 +167,7 @@ def by_day(jobs: Sequence[Job]) -> dict[tuple[date, str], tuple[int, Decimal, De
     return sums
 
 
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgres", marks=pytest.mark.long)], indirect=True)
 @given(data=st.data())
 @settings(
     deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -99,6 +99,7 @@ async def test_a_mark_of_a_clock_that_was_ahead_is_of_now(server: Server) -> Non
     assert (record.job.state, engine.clips.submitted) == (JobState.FAILED, [])
 
 
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgres", marks=pytest.mark.long)], indirect=True)
 async def test_a_clip_waits_with_its_still_however_long_the_line_is(server: Server) -> None:
     """In one process and in the next: the still may be paid for by then."""
     clip, _ = await server.start().new_clip_with_still()

@@ -98,7 +98,7 @@ async def over_stdio(folder: Path, sandbox: SandboxServer, extension: TakesTasks
         yield client
 
 
-@pytest.mark.parametrize("way", ["stdio", "http"])
+@pytest.mark.parametrize("way", [pytest.param("stdio", marks=pytest.mark.long), "http"])
 async def test_the_sdks_client_takes_a_clip_as_a_task(sandbox: SandboxServer, tmp_path: Path, way: str) -> None:
     sandbox.state.configure(render_s=4)
     extension = TakesTasks()

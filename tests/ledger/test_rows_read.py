@@ -59,7 +59,10 @@ def filled_file(tmp_path_factory: pytest.TempPathFactory) -> Filled:
     return asyncio.run(fill(LedgerDatabase("sqlite", str(tmp_path_factory.mktemp("filled") / "ledger.db"))))
 
 
-@pytest.fixture(scope="module", params=["sqlite", "sqlite, analysed", "postgres"])
+@pytest.fixture(
+    scope="module",
+    params=["sqlite", *(pytest.param(name, marks=pytest.mark.long) for name in ("sqlite, analysed", "postgres"))],
+)
 def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
     if request.param == "postgres":
         with fresh_database(server_url()) as url:

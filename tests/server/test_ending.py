@@ -47,6 +47,7 @@ def test_a_server_whose_client_leaves_without_a_word_ends_too(env: dict[str, str
     assert ring.stderr == ""
 
 
+@pytest.mark.long
 def test_a_client_that_dies_amid_a_call_is_no_fault(
     env: dict[str, str], tmp_path: Path, sandbox: SandboxServer
 ) -> None:
@@ -156,7 +157,13 @@ def test_a_server_that_is_stopped_by_its_client_twice_still_ends_cleanly(env: di
     assert "Traceback" not in ring.stderr
 
 
-@pytest.mark.parametrize("how", ["EOF", "SIGTERM", "SIGKILL of its group", "SIGKILL of its tree"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "SIGKILL of its tree",
+        *(pytest.param(how, marks=pytest.mark.long) for how in ("EOF", "SIGTERM", "SIGKILL of its group")),
+    ],
+)
 def test_however_a_server_ends_a_picture_inside_answers_survives(
     env: dict[str, str], tmp_path: Path, sandbox: SandboxServer, how: str
 ) -> None:

@@ -210,6 +210,7 @@ asyncio.run(main(*sys.argv[1:]))
 """Prints the peak of the process's memory, in bytes, after a small and after a large file."""
 
 
+@pytest.mark.long
 async def test_memory_does_not_grow_with_the_file(server: BucketServer, tmp_path: Path) -> None:
     size_bytes = 256 * 1024 * 1024
     done = await asyncio.to_thread(
