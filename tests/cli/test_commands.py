@@ -50,6 +50,7 @@ def test_the_demo_shows_where_its_pictures_are_and_their_cost(tmp_path: Path) ->
     assert "\x1b" not in done.stdout
 
 
+@pytest.mark.long
 def test_the_demo_makes_the_picture_that_was_asked_for(tmp_path: Path) -> None:
     done = command(environment(tmp_path), tmp_path, "demo", "--prompt", "[/b] a red kite")
     assert done.returncode == 0, done.stdout + done.stderr

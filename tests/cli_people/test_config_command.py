@@ -16,6 +16,7 @@ import pytest
 from ring_mcp.cli.client_configs import CLIENTS
 from ring_mcp.config import load_config
 from tests.cli_people.people import BAD_USAGE, DONE, FAILED, Person, environment
+from tests.one_now import one_now
 from tests.server.wire import LIMIT_S
 
 ROOT = Path(__file__).parents[2]
@@ -146,9 +147,6 @@ def test_a_folder_in_the_way_and_a_stdio_client_are_told(person: Person, tmp_pat
     assert person.types("config", "emacs").returncode == BAD_USAGE
 
 
-FIRST = "claude-desktop"
-
-
 @pytest.fixture
 def installed(person: Person, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """The program where pip puts it: beside no clone, whose folder would be that of its settings."""
@@ -168,9 +166,7 @@ def installed(person: Person, tmp_path: Path) -> Callable[..., subprocess.Comple
     return types
 
 
-@pytest.mark.parametrize(
-    "client", [FIRST, *(pytest.param(client, marks=pytest.mark.long) for client in CLIENTS if client != FIRST)]
-)
+@pytest.mark.parametrize("client", one_now(CLIENTS))
 def test_an_installed_server_has_a_file_for_its_keys(
     installed: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, client: str
 ) -> None:

@@ -176,6 +176,7 @@ def test_tokens_that_can_be_guessed_do_not_go_on_a_network(tmp_path: Path) -> No
     assert "fifteen" not in ended.stderr
 
 
+@pytest.mark.long
 def test_a_server_on_every_address_says_what_its_results_will_be_called(tmp_path: Path, env: dict[str, str]) -> None:
     env["RING_MCP_SERVICE_TOKENS"] = "alice=a-token-of-twenty-ch"
     everywhere = ("-m", "ring_mcp", "serve", "--host", "0.0.0.0", "--port", "0")

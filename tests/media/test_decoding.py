@@ -124,6 +124,7 @@ async def test_too_many_pixels_are_told_as_such(decoder: Decoder, tmp_path: Path
         await decoder.run(measure, tmp_path / "large", "PNG")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps this limit")
 async def test_a_memory_bomb_is_a_fact_about_its_file(decoder: Decoder, tmp_path: Path, picture: Path) -> None:
     (tmp_path / "bomb").write_bytes(bomb(8900))

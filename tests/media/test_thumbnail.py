@@ -124,6 +124,7 @@ overlays = st.builds(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     canvas=st.sampled_from(sorted(CANVASES)),

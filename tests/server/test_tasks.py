@@ -119,6 +119,7 @@ def test_a_task_of_nobody_is_not_found(sandbox: SandboxServer, tmp_path: Path, m
     assert (refusal["code"], "not found" in refusal["message"]) == (-32602, True)
 
 
+@pytest.mark.long
 def test_a_task_that_was_not_sent_is_cancelled(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.configure(render_s=5)
     with start(sandbox, tmp_path) as ring:
