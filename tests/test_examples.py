@@ -111,6 +111,7 @@ def test_time_outs_of_clients_are_longer_than_a_call_waits() -> None:
     assert min(limits_s) > wait_s
 
 
+@pytest.mark.long
 async def test_the_command_of_the_configurations_serves_a_client_that_has_the_token(tmp_path: Path) -> None:
     entry = server_of(EXAMPLES / "clients" / "cursor.mcp.json")
     empty = tmp_path / "empty.env"

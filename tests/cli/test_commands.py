@@ -97,6 +97,7 @@ def announced(process: subprocess.Popen[str]) -> dict[str, str]:
     return settings
 
 
+@pytest.mark.long
 def test_the_sandbox_stands_alone_and_serves_whoever_takes_its_settings(tmp_path: Path) -> None:
     env = environment(tmp_path)
     with started(env, tmp_path, "sandbox", "--port", "0") as process:

@@ -69,6 +69,7 @@ def test_a_clip_whose_words_have_changed_is_a_new_one(person: Person, sandbox: S
     assert rows(person)["one::draft_i2v"] == old["one::draft_i2v"]
 
 
+@pytest.mark.long
 def test_force_pays_anew_and_what_it_made_then_stands(person: Person, sandbox: SandboxServer) -> None:
     script = write(person, clip("one", thumbnail={"enabled": True, "overlays": [{"text": "A", "role": "title"}]}))
     first = person.json("script", script, "--download")["clips"][0]
@@ -166,6 +167,7 @@ def test_ctrl_c_leaves_the_jobs_and_the_next_run_picks_them_up(anybody: Person, 
     assert paid(sandbox, "one", "two", "three") == [1, 1, 1]
 
 
+@pytest.mark.long
 def test_ctrl_c_waits_for_the_answer_to_the_paid_request(person: Person, sandbox: SandboxServer) -> None:
     script = write(person, clip("one"))
     sandbox.state.configure(render_s=LONG_S)

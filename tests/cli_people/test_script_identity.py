@@ -138,6 +138,7 @@ def test_two_clips_with_the_same_words_are_two_takes(person: Person, sandbox: Sa
     assert person.json("script", script)["quotedUsd"] == 0
 
 
+@pytest.mark.long
 def test_what_was_paid_and_is_paid_again_is_named_before_the_spend(person: Person, sandbox: SandboxServer) -> None:
     first = person.json("script", write(person, clip("one"), clip("two")))
     script = write(person, {**clip("one"), "scene": {"action": "it comes back"}}, clip("two"))

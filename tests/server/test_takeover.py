@@ -66,6 +66,7 @@ def rewrite(file: Path) -> None:
     file.write_bytes(write_recording(changed))  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_a_recording_that_is_wrong_is_noticed_and_removed(env: dict[str, str], folder: Path) -> None:
     file = the_recording(folder)
     rewrite(file)

@@ -75,6 +75,7 @@ def test_what_is_quick_is_answered_at_once(sandbox: SandboxServer, tmp_path: Pat
     assert health["structuredContent"]["success"] is True
 
 
+@pytest.mark.long
 def test_a_task_outlives_its_server(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.configure(render_s=4)
     with start(sandbox, tmp_path) as ring:
