@@ -90,7 +90,10 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
-sys.dont_write_bytecode = False  # to compile a test with its assertions takes longer than most of them run
+# To compile a module takes longer than most tests run, and each worker, command and server would do so anew: uv
+# installs no bytecode, and containers like to forbid it.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # of the processes that this one starts
 
 
 @contextlib.contextmanager
@@ -113,7 +116,7 @@ def _compiled_once() -> Iterator[None]:
 HANGS_AFTER_S = 240
 """Real time: a test that still runs waits for what never comes."""
 
-MAY_TAKE_LONG = {"benchmark", "kill", "weather", "conformance", "browser"}
+MAY_TAKE_LONG = {"kill", "weather", "conformance", "browser"}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -19,6 +19,7 @@ from ring_mcp.config import all_variables, load_config
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.scripted.compiler import compile_clip
 from ring_mcp.scripted.schema import read_script, script_schema
+from tests.one_now import one_now
 from tests.server.wire import path_of
 
 ROOT = Path(__file__).parents[1]
@@ -50,7 +51,7 @@ def pictures(text: str) -> list[Path]:
     return [Path(unquote(urlsplit(word).path)) for word in text.replace(",", " ").split() if word.startswith("file://")]
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("program", one_now(PROGRAMS), ids=lambda path: path.stem)
 def test_an_example_program_makes_its_pictures_and_ends_well(program: Path, tmp_path: Path) -> None:
     done = run(program, tmp_path / "state")
 
@@ -66,6 +67,7 @@ def test_an_example_program_makes_its_pictures_and_ends_well(program: Path, tmp_
         assert len(made) == 1
 
 
+@pytest.mark.long
 def test_the_client_example_reports_a_fault_of_the_sandbox(tmp_path: Path) -> None:
     with SandboxServer() as sandbox:
         sandbox.state.faults.add("drop_after_accept")
@@ -109,6 +111,7 @@ def test_time_outs_of_clients_are_longer_than_a_call_waits() -> None:
     assert min(limits_s) > wait_s
 
 
+@pytest.mark.long
 async def test_the_command_of_the_configurations_serves_a_client_that_has_the_token(tmp_path: Path) -> None:
     entry = server_of(EXAMPLES / "clients" / "cursor.mcp.json")
     empty = tmp_path / "empty.env"

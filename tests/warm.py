@@ -25,18 +25,34 @@ from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import IO, Any
 
+from ring_mcp.providers.connections import load_authorities
+
 LIMIT_S = 120.0
 """How long a test waits for a command. Reached only when something is broken."""
 
 LOADED_ONCE = [
     "pytest",  # what runs the tests is looked at by each fork
+    "anyio._backends._asyncio",
+    "filelock",
+    "httpcore2",
+    "rich.console",
+    "rich.table",
     "ring_mcp.app",
+    "ring_mcp.cli.asking",
+    "ring_mcp.cli.commands",
+    "ring_mcp.cli.job_table",
+    "ring_mcp.cli.progress",
+    "ring_mcp.cli.script_table",
     "ring_mcp.clients.gateway",
     "ring_mcp.clients.in_process",
-    "ring_mcp.cli.commands",
     "ring_mcp.jobs.queue.in_process",
     "ring_mcp.ledger.sqlite",
+    "ring_mcp.presets_agreement",
+    "ring_mcp.providers.google.adapter",
+    "ring_mcp.providers.xai.adapter",
     "ring_mcp.sandbox.app",
+    "ring_mcp.sandbox.server",
+    "ring_mcp.scripted.run",
     "ring_mcp.server.http",
     "ring_mcp.server.listener",
     "ring_mcp.server.mcp",
@@ -45,8 +61,8 @@ LOADED_ONCE = [
     "ring_mcp.storage.local",
     "ring_mcp.tools.image_create",
     "ring_mcp.tools.video_create",
-    "rich.console",
     "tests.warm",
+    "tests.warm_start",
 ]
 
 
@@ -225,6 +241,8 @@ def _become_ring_mcp(
     sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
     sys.stderr = os.fdopen(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if {"SSL_CERT_FILE", "SSL_CERT_DIR"} & env.keys():
+        load_authorities.cache_clear()
     sys.argv = ["ring_mcp", *arguments]
     if first is not None:
         for name in [each for each in sys.modules if each.partition(".")[0] == "ring_mcp"]:

@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.server.wire import LIMIT_S, environment
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 def test_the_dearest_comparison_prints_its_figures(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks", "picture", "--rounds", "2"],

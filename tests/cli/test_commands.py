@@ -50,6 +50,7 @@ def test_the_demo_shows_where_its_pictures_are_and_their_cost(tmp_path: Path) ->
     assert "\x1b" not in done.stdout
 
 
+@pytest.mark.long
 def test_the_demo_makes_the_picture_that_was_asked_for(tmp_path: Path) -> None:
     done = command(environment(tmp_path), tmp_path, "demo", "--prompt", "[/b] a red kite")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -96,6 +97,7 @@ def announced(process: subprocess.Popen[str]) -> dict[str, str]:
     return settings
 
 
+@pytest.mark.long
 def test_the_sandbox_stands_alone_and_serves_whoever_takes_its_settings(tmp_path: Path) -> None:
     env = environment(tmp_path)
     with started(env, tmp_path, "sandbox", "--port", "0") as process:

@@ -48,6 +48,7 @@ def ledger(running: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> 
     return Ledger(folder, env, running, done, odd, unknown["jobId"], unknown["nextAction"], parked["jobId"])
 
 
+@pytest.mark.long
 def test_each_of_the_newest_jobs_is_one_line_whatever_its_prompt(ledger: Ledger) -> None:
     listed = command({**ledger.env, "COLUMNS": "120"}, ledger.folder, "jobs", "list")
     assert (listed.returncode, listed.stderr) == (0, "")

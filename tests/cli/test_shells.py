@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.one_now import one_now
 from tests.server.wire import LIMIT_S, RingProcess
 from tests.warm import command
 
@@ -126,7 +127,7 @@ def silent_database() -> Iterator[str]:
         yield f"postgresql://ring@127.0.0.1:{listening.getsockname()[1]}/ring"
 
 
-@pytest.mark.parametrize("shell", TERMINALS)
+@pytest.mark.parametrize("shell", one_now(TERMINALS))
 def test_a_tab_completes_command_and_job(
     env: dict[str, str], tmp_path: Path, terminals: list[Terminal], shell: str
 ) -> None:
@@ -141,7 +142,7 @@ def test_a_tab_completes_command_and_job(
     terminal.until(f'"{job_id}"')
 
 
-@pytest.mark.parametrize("shell", TERMINALS)
+@pytest.mark.parametrize("shell", one_now(TERMINALS))
 def test_what_a_prompt_says_is_never_offered(
     env: dict[str, str], tmp_path: Path, terminals: list[Terminal], shell: str
 ) -> None:
@@ -153,7 +154,7 @@ def test_what_a_prompt_says_is_never_offered(
     terminal.until("a kite")
 
 
-@pytest.mark.parametrize("shell", TERMINALS)
+@pytest.mark.parametrize("shell", one_now(TERMINALS))
 def test_a_ledger_that_says_nothing_gives_the_prompt_back(
     env: dict[str, str], tmp_path: Path, terminals: list[Terminal], silent_database: str, shell: str
 ) -> None:
@@ -162,6 +163,7 @@ def test_a_ledger_that_says_nothing_gives_the_prompt_back(
     terminal.until("is-back")
 
 
+@pytest.mark.long
 @needs_fish
 def test_fish_completes_commands_options_and_jobs(env: dict[str, str], tmp_path: Path) -> None:
     with RingProcess(env, tmp_path) as ring:
@@ -172,6 +174,7 @@ def test_fish_completes_commands_options_and_jobs(env: dict[str, str], tmp_path:
     assert "state/" in ask_fish(env, tmp_path, "ring-mcp backup st")
 
 
+@pytest.mark.long
 @needs_fish
 def test_fish_waits_for_no_ledger_that_says_nothing(env: dict[str, str], tmp_path: Path, silent_database: str) -> None:
     assert ask_fish({**env, "DATABASE_URL": silent_database}, tmp_path, "ring-mcp jobs show ") == []

@@ -222,6 +222,7 @@ def test_a_longer_job_is_left_with_status_3_and_fetched_later(person: Person, sa
     assert len(charges(sandbox, "slow boat")) == 1
 
 
+@pytest.mark.long
 def test_a_job_that_outlasts_its_time_is_kept(person: Person, sandbox: SandboxServer) -> None:
     sandbox.state.configure(deferred_s=LONG_S)
     done = person.with_env(IMAGE_GEN_POLL_TIMEOUT_MS="2500").types("image", "late")
@@ -245,6 +246,7 @@ def test_ctrl_c_leaves_the_job_and_prints_how_to_get_it(person: Person, sandbox:
     assert len(charges(sandbox, "left alone")) == 1
 
 
+@pytest.mark.long
 def test_ctrl_c_waits_for_the_answer_to_a_paid_request(person: Person, sandbox: SandboxServer) -> None:
     sandbox.state.configure(deferred_s=LONG_S)
     sandbox.state.faults.add("slow_reply", seconds=5)
@@ -275,6 +277,7 @@ def test_without_a_viewer_the_picture_is_made_and_its_address_told(person: Perso
     assert "open it yourself: /" in done.stderr
 
 
+@pytest.mark.long
 def test_a_bar_is_on_a_terminals_stderr_alone(person: Person, sandbox: SandboxServer) -> None:
     sandbox.state.configure(render_s=LONG_S)
     with (
@@ -304,6 +307,7 @@ def test_looking_at_health_does_not_take_over_the_jobs_of_others(person: Person,
     assert person.jobs() == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("typed", [("image", "left alone"), ("video", "left alone", "--duration", "1")])
 def test_what_a_sandbox_took_and_did_not_make_ends_with_the_next(tmp_path: Path, typed: tuple[str, ...]) -> None:
     person = Person(environment(tmp_path, RING_SANDBOX="on"), tmp_path)

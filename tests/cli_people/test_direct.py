@@ -11,6 +11,7 @@ import pytest
 from ring_mcp.domain import Job, JobState
 from ring_mcp.sandbox.server import SandboxServer
 from tests.cli_people.people import BAD_USAGE, DONE, FAILED, UNDER_WAY, Person, ctrl_c
+from tests.one_now import one_now
 from tests.server.wire import LIMIT_S, charges, eventually
 
 CLIPS = [
@@ -168,7 +169,9 @@ def test_a_saved_clip_outlives_its_address(person: Person, sandbox: SandboxServe
 
 @pytest.mark.parametrize(
     ("flag", "mode"),
-    [("--draft", "draft_i2v"), ("--i2v", "draft_i2v"), ("--production", "production"), ("--720p", "production")],
+    one_now(
+        [("--draft", "draft_i2v"), ("--production", "production"), ("--i2v", "draft_i2v"), ("--720p", "production")], 2
+    ),
 )
 def test_the_flags_are_the_modes(person: Person, tmp_path: Path, flag: str, mode: str) -> None:
     image = tmp_path / "frame.jpg"

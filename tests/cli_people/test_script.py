@@ -186,6 +186,7 @@ def test_more_than_max_usd_starts_nothing(person: Person, sandbox: SandboxServer
         assert person.types("script", script, "--max-usd", amount).returncode == BAD_USAGE
 
 
+@pytest.mark.long
 def test_thumbnails_and_texts_of_the_world_are_made_as_they_are_written(person: Person, sandbox: SandboxServer) -> None:
     thumbnail = {"enabled": True, "overlays": [{"text": "Гавань", "role": "title"}]}
     odd = "שלום 👋🏽 مرحبا"
@@ -224,6 +225,7 @@ def test_a_first_frame_may_come_from_google(person: Person, sandbox: SandboxServ
     assert told["billedUsd"] == pytest.approx(float(billed_usd(sandbox)))
 
 
+@pytest.mark.long
 def test_a_terminal_sees_a_bar_for_each_clip_on_stderr(person: Person, sandbox: SandboxServer) -> None:
     sandbox.state.configure(render_s=600)
     with (

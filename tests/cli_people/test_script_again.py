@@ -17,13 +17,14 @@ from ring_mcp.domain import JobState
 from ring_mcp.sandbox.server import SandboxServer
 from tests.cli_people.people import DONE, FAILED, UNDER_WAY, Person, ctrl_c
 from tests.cli_people.written import FRAME, billed_usd, by_id, clip, paid, prompt_of, rows, sums, write
+from tests.one_now import one_now
 from tests.server.wire import LIMIT_S, charges, eventually
 
 LONG_S = 600.0
 INTERRUPTED = 130
 
 
-@pytest.fixture(params=["person", "remote"])
+@pytest.fixture(params=one_now(["person", "remote"]))
 def anybody(request: pytest.FixtureRequest) -> Person:
     """The same commands in their own process and against a server."""
     typing: Person = request.getfixturevalue(request.param)
@@ -68,6 +69,7 @@ def test_a_clip_whose_words_have_changed_is_a_new_one(person: Person, sandbox: S
     assert rows(person)["one::draft_i2v"] == old["one::draft_i2v"]
 
 
+@pytest.mark.long
 def test_force_pays_anew_and_what_it_made_then_stands(person: Person, sandbox: SandboxServer) -> None:
     script = write(person, clip("one", thumbnail={"enabled": True, "overlays": [{"text": "A", "role": "title"}]}))
     first = person.json("script", script, "--download")["clips"][0]
@@ -79,6 +81,7 @@ def test_force_pays_anew_and_what_it_made_then_stands(person: Person, sandbox: S
     assert paid(sandbox, "one") == [2]
 
 
+@pytest.mark.long
 def test_a_forced_run_that_is_killed_is_carried_on_without_force(person: Person, sandbox: SandboxServer) -> None:
     script = write(person, clip("one"), clip("two"))
     first = by_id(person.json("script", script))
@@ -95,6 +98,7 @@ def test_a_forced_run_that_is_killed_is_carried_on_without_force(person: Person,
     assert paid(sandbox, "one", "two") == [2, 2]
 
 
+@pytest.mark.long
 def test_another_default_model_leaves_what_was_made_and_force_makes_it_anew(
     person: Person, sandbox: SandboxServer
 ) -> None:
@@ -111,6 +115,7 @@ def test_another_default_model_leaves_what_was_made_and_force_makes_it_anew(
     assert made["clips"][0]["model"] == "grok-imagine-video"
 
 
+@pytest.mark.long
 def test_another_default_model_changes_no_clip_under_way(person: Person, sandbox: SandboxServer) -> None:
     script = write(person, clip("one"))
     sandbox.state.configure(render_s=LONG_S)
@@ -126,6 +131,7 @@ def test_another_default_model_changes_no_clip_under_way(person: Person, sandbox
     assert paid(sandbox, "one") == [1]
 
 
+@pytest.mark.long
 def test_a_dry_run_starts_nothing_that_was_left_unpaid(person: Person, sandbox: SandboxServer) -> None:
     """The still is with xAI, so the clip itself waits: a run that goes on would begin to pay for it."""
     script = write(person, clip("one", firstFrame=FRAME))
@@ -161,6 +167,7 @@ def test_ctrl_c_leaves_the_jobs_and_the_next_run_picks_them_up(anybody: Person, 
     assert paid(sandbox, "one", "two", "three") == [1, 1, 1]
 
 
+@pytest.mark.long
 def test_ctrl_c_waits_for_the_answer_to_the_paid_request(person: Person, sandbox: SandboxServer) -> None:
     script = write(person, clip("one"))
     sandbox.state.configure(render_s=LONG_S)
@@ -190,6 +197,7 @@ def test_ctrl_c_waits_for_the_answer_to_the_paid_request(person: Person, sandbox
     assert job.state == "rendering"
 
 
+@pytest.mark.long
 def test_a_second_ctrl_c_ends_at_once_and_nothing_is_sent_again(person: Person, sandbox: SandboxServer) -> None:
     script = write(person, clip("one"))
     sandbox.state.faults.add("stall", seconds=20, path="/videos")
@@ -243,6 +251,7 @@ def test_a_remaster_edits_the_done_draft_and_is_linked_to_it(anybody: Person, sa
     assert anybody.json("script", script, "--remaster")["quotedUsd"] == 0
 
 
+@pytest.mark.long
 def test_a_missing_or_long_draft_is_made_anew_at_720p(person: Person) -> None:
     script = write(person, clip("one"), clip("two", 9))
     person.types("script", script, "--clip", "two")
@@ -256,6 +265,7 @@ def test_a_missing_or_long_draft_is_made_anew_at_720p(person: Person) -> None:
     assert "remasterFromRequestId" not in rows(person)["one::production"]
 
 
+@pytest.mark.long
 def test_a_draft_under_way_is_not_paid_again_at_720p(person: Person, sandbox: SandboxServer) -> None:
     script = write(person, clip("one"))
     sandbox.state.configure(render_s=LONG_S)
@@ -272,6 +282,7 @@ def test_a_draft_under_way_is_not_paid_again_at_720p(person: Person, sandbox: Sa
     assert rows(person)["one::production_edit"]["generationKind"] == "edit"
 
 
+@pytest.mark.long
 def test_a_given_source_is_edited_in_place_of_the_draft(person: Person, sandbox: SandboxServer) -> None:
     script = write(person, clip("one"), clip("two"))
     source = by_id(person.json("script", script))["two"]["url"]
@@ -283,6 +294,7 @@ def test_a_given_source_is_edited_in_place_of_the_draft(person: Person, sandbox:
     assert prompt_of("one") in [charge.prompt for charge in sandbox.state.books.charges()]
 
 
+@pytest.mark.long
 def test_a_720p_clip_is_remastered_only_when_its_words_changed(person: Person, sandbox: SandboxServer) -> None:
     production: dict[str, Any] = {"video": {"qualityMode": "production"}}
     person.types("script", write(person, clip("one", **production)))

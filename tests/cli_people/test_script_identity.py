@@ -14,13 +14,14 @@ from ring_mcp.domain import JobState
 from ring_mcp.sandbox.server import SandboxServer
 from tests.cli_people.people import DONE, FAILED, Person
 from tests.cli_people.written import FRAME, billed_usd, by_id, clip, manifest, paid, rows, sums, write
+from tests.one_now import one_now
 from tests.server.wire import LIMIT_S, charges, eventually
 
 LONG_S = 600.0
 THUMBNAIL = {"enabled": True, "overlays": [{"text": "Harbour", "role": "title"}]}
 
 
-@pytest.fixture(params=["person", "remote"])
+@pytest.fixture(params=one_now(["person", "remote"]))
 def anybody(request: pytest.FixtureRequest) -> Person:
     """The same commands in their own process and against a server."""
     typing: Person = request.getfixturevalue(request.param)
@@ -41,6 +42,7 @@ def cents(*amounts: float) -> float:
     return round(sum(amounts), 6)
 
 
+@pytest.mark.long
 def test_clips_of_two_scripts_with_one_name_keep_apart_in_one_folder(person: Person, sandbox: SandboxServer) -> None:
     for name in ("harbour", "forest"):
         words = {**clip("01"), "scene": {"action": f"{name} wakes"}}
@@ -74,6 +76,7 @@ def test_a_file_of_somebody_else_is_not_written_over(person: Person) -> None:
     assert {path.name for path in taken.parent.iterdir()} == {taken.name, saved.name}
 
 
+@pytest.mark.long
 def test_a_draft_of_other_words_is_not_remastered(person: Person, sandbox: SandboxServer) -> None:
     person.types("script", write(person, clip("one")))
     changed = {**clip("one"), "scene": {"action": "it comes back"}}
@@ -85,6 +88,7 @@ def test_a_draft_of_other_words_is_not_remastered(person: Person, sandbox: Sandb
     assert person.types("script", "script.json", "--remaster", "--source-url", source).returncode == DONE
 
 
+@pytest.mark.long
 def test_a_thumbnail_added_later_is_drawn_on_the_stored_clip_for_free(anybody: Person, sandbox: SandboxServer) -> None:
     first = anybody.json("script", write(anybody, clip("one"), clip("two", firstFrame=FRAME)))
     before = len(sandbox.state.books.charges())
@@ -105,7 +109,10 @@ def test_a_thumbnail_added_later_is_drawn_on_the_stored_clip_for_free(anybody: P
 
 @pytest.mark.parametrize("is_on_record", [True, False], ids=["manifest", "ledger alone"])
 @pytest.mark.parametrize(
-    "edit", [{"purpose": "press"}, {"refCode": "r-7"}, {"requestId": "another"}, {"clip": "uno"}, {"mode": "draft_i2v"}]
+    "edit",
+    one_now(
+        [{"clip": "uno"}, {"purpose": "press"}, {"refCode": "r-7"}, {"requestId": "another"}, {"mode": "draft_i2v"}]
+    ),
 )
 def test_an_edit_that_no_provider_sees_pays_nothing_again(
     anybody: Person, sandbox: SandboxServer, edit: dict[str, str], is_on_record: bool
@@ -113,6 +120,7 @@ def test_an_edit_that_no_provider_sees_pays_nothing_again(
     first = anybody.json("script", write(anybody, clip("one", firstFrame=FRAME)))
     if not is_on_record:
         shutil.rmtree(anybody.folder / "output")
+    edit = dict(edit)
     name, mode = edit.pop("clip", "one"), edit.pop("mode", None)
     words = {**clip("one", firstFrame=FRAME), "id": name}
     script = write(anybody, {**words, "video": {"qualityMode": mode}} if mode else words, **edit)
@@ -130,6 +138,7 @@ def test_two_clips_with_the_same_words_are_two_takes(person: Person, sandbox: Sa
     assert person.json("script", script)["quotedUsd"] == 0
 
 
+@pytest.mark.long
 def test_what_was_paid_and_is_paid_again_is_named_before_the_spend(person: Person, sandbox: SandboxServer) -> None:
     first = person.json("script", write(person, clip("one"), clip("two")))
     script = write(person, {**clip("one"), "scene": {"action": "it comes back"}}, clip("two"))
@@ -142,6 +151,7 @@ def test_what_was_paid_and_is_paid_again_is_named_before_the_spend(person: Perso
     assert "paid for before" in done.stderr, "on stderr, before the first request"
 
 
+@pytest.mark.long
 def test_a_job_whose_clip_was_edited_is_listed_carried_on_and_counted(anybody: Person, sandbox: SandboxServer) -> None:
     script = write(anybody, clip("one"))
     sandbox.state.configure(render_s=LONG_S)
@@ -169,6 +179,7 @@ def rows_if_any(person: Person) -> list[dict[str, Any]]:
     return all_rows(person) if (person.folder / "output" / "manifest.json").exists() else []
 
 
+@pytest.mark.long
 def test_quotes_and_limits_ask_the_ledger_what_is_paid(anybody: Person, sandbox: SandboxServer) -> None:
     anybody.json("script", write(anybody, clip("one"), clip("two", firstFrame=FRAME)))
     shutil.rmtree(anybody.folder / "output")
@@ -180,7 +191,7 @@ def test_quotes_and_limits_ask_the_ledger_what_is_paid(anybody: Person, sandbox:
     assert len(sandbox.state.books.charges()) == before + 1
 
 
-@pytest.mark.parametrize("folders", [["output"] * 3, ["a", "b", "c"]], ids=["one manifest", "three manifests"])
+@pytest.mark.parametrize("folders", one_now([["output"] * 3, ["a", "b", "c"]]), ids=["one manifest", "three manifests"])
 def test_three_runs_at_once_agree_to_the_cent(anybody: Person, sandbox: SandboxServer, folders: list[str]) -> None:
     sandbox.state.configure(render_s=0.5, deferred_s=0.2)
     script = write(anybody, clip("one"), clip("two", firstFrame=FRAME), clip("three", 2), clip("four"))
@@ -229,6 +240,7 @@ def test_a_clip_above_the_cap_of_a_call_keeps_the_others_back(person: Person, sa
     assert not sandbox.state.books.charges()
 
 
+@pytest.mark.long
 def test_an_edit_and_a_clip_made_again_have_rows_and_files_apart(person: Person, sandbox: SandboxServer) -> None:
     script = write(person, clip("one"))
     person.types("script", script, "--remaster", "--download")
@@ -244,7 +256,7 @@ def test_an_edit_and_a_clip_made_again_have_rows_and_files_apart(person: Person,
     }
 
 
-@pytest.mark.parametrize("version", [None, 2, 3])
+@pytest.mark.parametrize("version", one_now([3, 2, None]))
 def test_a_manifest_of_rings_own_is_a_start_for_remasters(
     person: Person, sandbox: SandboxServer, version: int | None
 ) -> None:
@@ -278,6 +290,7 @@ def test_a_done_row_unknown_to_this_ledger_is_named_before_the_spend(person: Per
     assert "https://cdn.example/a.mp4" in quote["clips"][0]["warnings"][0]
 
 
+@pytest.mark.long
 def test_a_still_whose_clip_was_refused_is_taken_by_the_corrected_clip(anybody: Person, sandbox: SandboxServer) -> None:
     sandbox.state.faults.add("bare_422", path="/videos")
     first = anybody.json("script", write(anybody, clip("one", firstFrame=FRAME)), status=FAILED)

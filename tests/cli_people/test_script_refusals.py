@@ -86,6 +86,7 @@ def test_an_odd_or_absent_server_is_told_in_its_own_words(remote: Person) -> Non
     assert told["code"] == "unauthorized"
 
 
+@pytest.mark.long
 def test_a_bounded_rate_holds_a_script_up_and_loses_nothing(
     remote: Person, sandbox: SandboxServer, tmp_path: Path
 ) -> None:

@@ -109,6 +109,7 @@ async def test_a_quote_names_the_cap_that_would_refuse_and_a_call_is(tmp_path: P
         assert (told.caps_usd, told.spent_today_usd) == ({"perDay": Decimal("0.01")}, Decimal(0))
 
 
+@pytest.mark.long
 async def test_who_may_only_look_cancels_nothing_and_the_operator_does(tmp_path: Path, sandbox: SandboxServer) -> None:
     sandbox.state.configure(render_s=600)
     async with running(sandbox, tmp_path) as app:

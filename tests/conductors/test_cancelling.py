@@ -139,6 +139,7 @@ async def test_whoever_moved_the_job_first_decides(sandbox: SandboxServer, tmp_p
         assert job.provider_request_id == done.job.provider_request_id
 
 
+@pytest.mark.long
 async def test_hundreds_of_cancels_against_starts_bill_only_what_lives(sandbox: SandboxServer, tmp_path: Path) -> None:
     """Each job is either cancelled and never charged, or made and charged once."""
     async with running(sandbox, tmp_path) as app:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from ring_mcp.app import App
 from ring_mcp.domain import JobState, VideoRequest
 from ring_mcp.sandbox.server import SandboxServer
@@ -13,6 +15,7 @@ from tests.conductors.running import ACTOR, running, settled
 CLIPS = 8
 
 
+@pytest.mark.long
 async def test_two_servers_together_send_no_more_than_the_account_may(sandbox: SandboxServer, tmp_path: Path) -> None:
     """The number is far below what the provider takes, so that a busy machine, which sends late, breaks nothing."""
     sandbox.state.configure(rate_limit=True, video_rps=20.0)

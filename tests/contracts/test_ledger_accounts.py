@@ -14,6 +14,7 @@ from ring_mcp.ledger.base import Ledger
 from tests.fake_clock import START
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import ACCOUNT, HOLDER, be_driven, left_behind, opened, sample_plan
+from tests.one_now import one_now
 
 SETTLED = [state for state in JobState if state not in DRIVEN]
 ELSEWHERE = "proxy.example"
@@ -37,6 +38,7 @@ def of(account: Account, **facts: Any) -> dict[str, Any]:
     return {"plan": sample_plan().model_copy(update={"provider": account.provider}), **marks, **facts}
 
 
+@pytest.mark.parametrize("database", one_now(["sqlite", "postgres"]), indirect=True)
 async def test_jobs_are_taken_over_by_their_accounts_holder_alone(ledger: Ledger, database: LedgerDatabase) -> None:
     jobs = [
         await left_behind(ledger, JobState.RENDERING, **of(account, sandbox=sandbox))

@@ -33,6 +33,7 @@ from tests.ledger_samples import (
     planned,
     sample_plan,
 )
+from tests.one_now import one_now
 
 NOTHING = Decimal(0)
 DAYS = [START, START - timedelta(days=1), datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 10, 31, 23, 59, tzinfo=UTC)]
@@ -167,6 +168,7 @@ def by_day(jobs: Sequence[Job]) -> dict[tuple[date, str], tuple[int, Decimal, De
     return sums
 
 
+@pytest.mark.parametrize("database", one_now(["sqlite", "postgres"]), indirect=True)
 @given(data=st.data())
 @settings(
     deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

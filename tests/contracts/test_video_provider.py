@@ -54,6 +54,7 @@ from tests.contracts.provider_services import (
     opened_maker,
 )
 from tests.fake_clock import let_pass
+from tests.one_now import one_now
 
 LIMIT_S = 60.0
 SETTINGS = VideoSettings(
@@ -226,6 +227,7 @@ def ways_to_give(model: VideoModel, clip: str, seconds: int) -> list[dict[str, A
     return ways
 
 
+@pytest.mark.parametrize("kind", one_now(MAKERS["video"]), indirect=True)
 async def test_every_way_to_give_media_is_accepted_at_its_price(kind: str, tmp_path: Path) -> None:
     known = {name: model for name, model in PRESETS.video_models.items() if model.provider == kind}
     clip, checked = data_uri_of_clip(tmp_path, 3), 0

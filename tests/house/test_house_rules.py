@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tokenize
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def test_the_linter_is_content() -> None:
     tool("ruff", "check", "--quiet", ".")
 
 
+@pytest.mark.long
 def test_types_hold_under_strict_mypy() -> None:
     tool("mypy", "--no-error-summary")
 
@@ -211,6 +213,22 @@ def test_a_test_has_a_name_of_twelve_words_at_most() -> None:
 def test_what_warm_commands_have_loaded_is_there() -> None:
     """Else each of them would load it anew, and nobody would notice but the clock."""
     assert [name for name in LOADED_ONCE if importlib.util.find_spec(name) is None] == []
+
+
+def markers() -> list[str]:
+    """Of tests that `uv run pytest` leaves out."""
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
+    names = [line.partition(":")[0] for line in options["markers"]]
+    assert sorted(names) == sorted(re.findall(r"not (\w+)", options["addopts"]))
+    return names
+
+
+@pytest.mark.parametrize("place", [".ci/run", "CONTRIBUTING.md"])
+def test_what_the_normal_run_leaves_out_has_a_command(place: str) -> None:
+    text = (ROOT / place).read_text(encoding="utf-8")
+    commands = {name: (f"uv run pytest -m {name}", f"uv run python -m tests.{name}") for name in markers()}
+    assert "long" in commands
+    assert [name for name, known in commands.items() if not re.search(rf"({'|'.join(known)})(?![.\w])", text)] == []
 
 
 def test_what_is_started_first_is_there() -> None:

@@ -163,8 +163,13 @@ class Walk:
 
 
 # A page is one test: it is one walk, and no worker takes it a second time for the sake of a block. Not bounded as a
-# test is: each of its blocks has its own limit.
-@pytest.fixture(params=sorted({block.page for block in RUN}))
+# test is: each of its blocks has its own limit. README is typed in every run.
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=() if name == "README.md" else pytest.mark.long)
+        for name in sorted({block.page for block in RUN})
+    ]
+)
 def walk(request: pytest.FixtureRequest, first_state: tuple[Path, str], tmp_path: Path) -> Walk:
     state, job = first_state
     shutil.copytree(state, tmp_path / "state")

@@ -9,6 +9,7 @@ import subprocess
 import zipfile
 from pathlib import Path
 
+import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from ring_mcp import __version__
@@ -33,6 +34,7 @@ def test_the_two_first_commands_are_there() -> None:
     assert all(command.partition(" && ")[2] in (ROOT / ".ci" / "run").read_text() for command in PROMISED)
 
 
+@pytest.mark.long
 def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
     variables = {"RING_STATE_DIR": str(tmp_path), "RING_ENV_FILE": "", "COLUMNS": "250"}
     done = subprocess.run(
@@ -81,6 +83,7 @@ def test_pypi_would_show_the_readme_with_links_that_lead_somewhere(tmp_path: Pat
     assert LINK.sub("", shown).strip() == LINK.sub("", README.text).strip()
 
 
+@pytest.mark.long
 def test_the_pictures_are_small_and_what_their_command_makes(tmp_path: Path) -> None:
     make_pictures(tmp_path)
 

@@ -36,12 +36,15 @@ Suites = Mapping[str, set[str]]
 """By file: the ids of the parameters that its tests run with."""
 
 
+COLLECT = ("-o", "addopts=", "-p", "no:schemathesis", "--collect-only", "-q", "tests/contracts")
+
+
 @pytest.fixture(scope="module")
 def suites() -> Suites:
     """What pytest itself would run."""
     found: dict[str, set[str]] = {}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-o", "addopts=", "--collect-only", "-q", "tests/contracts"],
+        [sys.executable, "-m", "pytest", *COLLECT],
         cwd=ROOT,
         capture_output=True,
         text=True,

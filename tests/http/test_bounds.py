@@ -12,6 +12,7 @@ import pytest
 
 from ring_mcp.sandbox.server import SandboxServer
 from tests.http.http_reach import ALICE, API, LIMIT_S, HttpRing, bearer
+from tests.one_now import one_now
 
 WORK_S = 5.0
 """Of the processor: the longest that the server may be busy, and so silent. What others do there does not count."""
@@ -58,7 +59,7 @@ BODIES: dict[str, tuple[str, Callable[[], bytes]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("path", "make"), BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize(("path", "make"), one_now(BODIES.values(), 4), ids=BODIES)
 def test_a_hostile_body_is_refused_and_stops_nobody_else(
     ring: HttpRing, sandbox: SandboxServer, path: str, make: Callable[[], bytes]
 ) -> None:

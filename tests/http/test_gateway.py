@@ -211,6 +211,7 @@ def test_a_failure_of_the_provider_is_502(ring: HttpRing, sandbox: SandboxServer
     assert again["error"] == told["error"]
 
 
+@pytest.mark.long
 def test_what_nobody_expected_is_500_with_an_id_and_nothing_else(tmp_path: Path, env: dict[str, str]) -> None:
     with HttpRing(env, tmp_path, str(Path(__file__).with_name("odd_server.py"))) as ring:
         answer = ring.post(IMAGES, {"prompt": "crash"})

@@ -17,6 +17,7 @@ from tests.http.http_reach import ALICE, API, BOB, LONG_S, HttpRing, SseSession,
 NEEDED_FILES = 2 * MAX_STREAMS
 
 
+@pytest.mark.long
 def test_a_thousand_idle_streams_leave_room_for_calls(tmp_path: Path, env: dict[str, str]) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = NEEDED_FILES if hard == resource.RLIM_INFINITY else min(NEEDED_FILES, hard)

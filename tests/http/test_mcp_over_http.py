@@ -27,6 +27,7 @@ from tests.http.http_reach import (
     eventually,
     mcp_client,
 )
+from tests.one_now import one_now
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -177,7 +178,7 @@ def test_every_way_in_needs_a_token(ring: HttpRing, path: str) -> None:
             assert client.post(path, headers=headers, json={}).status_code == 401
 
 
-@pytest.mark.parametrize("provider", ["xai", "google"])
+@pytest.mark.parametrize("provider", one_now(["xai", "google"]))
 async def test_a_pictures_answer_is_cheap_to_read_over_http_as_well(ring: HttpRing, provider: str) -> None:
     """There its address is long, and stands in it three times. What says that it is the sandbox's is not counted."""
     sandboxs = count(SANDBOX, '"sandbox":true,')

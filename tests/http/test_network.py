@@ -24,6 +24,7 @@ from tests.http.http_reach import (
     status_of,
     until_closed,
 )
+from tests.one_now import one_now
 from tests.warm import command
 
 IMAGES = f"{API}/images/generate"
@@ -176,6 +177,7 @@ def test_tokens_that_can_be_guessed_do_not_go_on_a_network(tmp_path: Path) -> No
     assert "fifteen" not in ended.stderr
 
 
+@pytest.mark.long
 def test_a_server_on_every_address_says_what_its_results_will_be_called(tmp_path: Path, env: dict[str, str]) -> None:
     env["RING_MCP_SERVICE_TOKENS"] = "alice=a-token-of-twenty-ch"
     everywhere = ("-m", "ring_mcp", "serve", "--host", "0.0.0.0", "--port", "0")
@@ -187,7 +189,7 @@ def test_a_server_on_every_address_says_what_its_results_will_be_called(tmp_path
         assert "Without RING_PUBLIC_BASE_URL" not in ring.stderr
 
 
-@pytest.mark.parametrize("path", [IMAGES, "/mcp", "/messages/", "/nothing", "/files/x"])
+@pytest.mark.parametrize("path", one_now([IMAGES, "/mcp", "/messages/", "/nothing", "/files/x"], 2))
 def test_a_declared_body_that_is_too_large_is_413(hasty: HttpRing, path: str) -> None:
     head = request("POST", path, {**bearer(ALICE), **JSON, "Content-Length": "100001"})
     answer = hasty.send_raw(head)

@@ -33,6 +33,7 @@ def own_ring(env: dict[str, str], tmp_path: Path) -> Iterator[HttpRing]:
         yield ring
 
 
+@pytest.mark.long
 def test_schemathesis_finds_no_answer_that_the_document_does_not_allow(own_ring: HttpRing, tmp_path: Path) -> None:
     judged = subprocess.run(
         [

@@ -13,6 +13,7 @@ import pytest
 
 from ring_mcp.sandbox.server import SandboxServer
 from tests.http.http_reach import API, LONG_S, HttpRing, SseSession, charges, eventually
+from tests.one_now import one_now
 
 DRAIN_S = 30.0
 PROMPT = "made across a restart"
@@ -60,7 +61,7 @@ WAITERS = {
 }
 
 
-@pytest.mark.parametrize("way", WAITERS)
+@pytest.mark.parametrize("way", one_now(WAITERS))
 def test_on_sigterm_a_waiting_call_gets_a_handle_to_its_job(
     tmp_path: Path, env: dict[str, str], sandbox: SandboxServer, way: str
 ) -> None:

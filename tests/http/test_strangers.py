@@ -13,6 +13,7 @@ from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.server.auth import WRONG_AT_ONCE, WrongTokens
 from ring_mcp.server.listener import ImpatientProtocol, Room
 from tests.http.http_reach import ALICE, API, TOKENS, HttpRing, bearer, environment, request, status_of
+from tests.one_now import one_now
 
 NARROW = """
 import resource, sys
@@ -32,7 +33,7 @@ def narrow(running: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="descriptors are not counted there")
-@pytest.mark.parametrize("beginning", [b"", b"POST /mcp HTTP/1.1\r\nHost: localhost\r\n"])
+@pytest.mark.parametrize("beginning", one_now([b"", b"POST /mcp HTTP/1.1\r\nHost: localhost\r\n"]))
 def test_half_open_connections_keep_nobody_out(narrow: HttpRing, beginning: bytes) -> None:
     narrow.forget_stderr()
     with contextlib.ExitStack() as stack:

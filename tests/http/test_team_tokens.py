@@ -245,6 +245,7 @@ def test_a_server_without_tokens_closes_once_the_ledger_has_one(tmp_path: Path, 
         assert asked(None) == 401, "whoever was last revoked must not open it to everybody"
 
 
+@pytest.mark.long
 def test_a_network_is_served_with_tokens_of_the_ledger_alone(tmp_path: Path, sandbox: SandboxServer) -> None:
     env = environment(tmp_path, RING_SANDBOX=sandbox.url)
     serve = ("-m", "ring_mcp", "serve", "--port", "0", "--host", "0.0.0.0")
@@ -259,6 +260,7 @@ def test_a_network_is_served_with_tokens_of_the_ledger_alone(tmp_path: Path, san
             assert httpx2.get(at, headers=bearer(given), timeout=LIMIT_S).status_code == status
 
 
+@pytest.mark.long
 def test_while_the_ledger_is_away_an_unknown_token_is_503(tmp_path: Path, env: dict[str, str]) -> None:
     env = {**env, "DATABASE_URL": "postgresql://ring@127.0.0.1:1/ring?connect_timeout=2"}
     with HttpRing(env, tmp_path) as ring:
@@ -269,6 +271,7 @@ def test_while_the_ledger_is_away_an_unknown_token_is_503(tmp_path: Path, env: d
         assert ring.get(f"{API}/meta/context", "no token of ours").status_code == 401
 
 
+@pytest.mark.long
 def test_over_postgresql_a_revoked_stream_ends(tmp_path: Path, env: dict[str, str]) -> None:
     with fresh_database(server_url()) as url:
         env = {**env, "DATABASE_URL": url}

@@ -67,6 +67,7 @@ def assert_nothing_private(receiver: OtlpReceiver, env: dict[str, str]) -> None:
         assert private.encode() not in sent, private
 
 
+@pytest.mark.long
 def test_a_workers_steps_join_the_trace_of_the_call(env: dict[str, str], tmp_path: Path) -> None:
     with OtlpReceiver() as receiver, fresh_database(server_url()) as database:
         env |= {
@@ -94,6 +95,7 @@ def address_of_metrics(ring: HttpRing) -> str | None:
     return lines[0].removeprefix("metrics: ") if lines else None
 
 
+@pytest.mark.long
 def test_a_missing_extra_is_told_and_everything_else_works(env: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import sys, importlib.abc\n"

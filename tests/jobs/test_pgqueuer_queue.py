@@ -74,6 +74,7 @@ async def test_a_task_lost_while_its_job_is_driven_is_made_again(
     assert len(processes.pictures.submitted) == 1
 
 
+@pytest.mark.long
 async def test_many_jobs_lost_at_once_keep_nobody_from_the_database(processes: Processes) -> None:
     """As when a process goes on that was stopped for longer than a lease."""
     gate, count = Gate(finished()), 3 * _TAKEN_AT_ONCE

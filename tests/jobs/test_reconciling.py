@@ -55,6 +55,7 @@ async def test_what_rests_is_looked_at_when_a_process_begins(processes: Processe
     assert (await settled(process, job)).state is JobState.DONE
 
 
+@pytest.mark.long
 async def test_very_many_rows_without_a_task_are_found_in_one_round(database: LedgerDatabase, tmp_path: Path) -> None:
     clock = FakeClock()  # it stands still: there is no second round
     processes = Processes("pgqueuer", database, tmp_path / "processes", clock)

@@ -22,7 +22,10 @@ FEW: list[tuple[LedgerKind, Kind, str, int]] = [
 
 @pytest.mark.parametrize(
     ("ledger", "kind", "point", "repetition"),
-    [(ledger, kind, BY_NAME[name], number) for ledger, kind, name, number in FEW],
+    [
+        pytest.param(ledger, kind, BY_NAME[name], number, marks=() if kind == "image" else pytest.mark.long)
+        for ledger, kind, name, number in FEW
+    ],
     ids=[f"{ledger}, {kind}: {name}" for ledger, kind, name, _ in FEW],
 )
 async def test_a_killed_server_has_paid_once_and_lost_nothing(

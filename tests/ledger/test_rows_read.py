@@ -26,6 +26,7 @@ from tests.ledger.metered import MeteredLedger
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_rows import ACTORS, SAME, add_finished_jobs
 from tests.ledger_samples import ACCOUNT, HOLDER, NO_CAPS, audit_row, carried, planned
+from tests.one_now import one_now
 from tests.postgres_server import fresh_database, server_url
 
 JOBS = 50_000
@@ -59,7 +60,7 @@ def filled_file(tmp_path_factory: pytest.TempPathFactory) -> Filled:
     return asyncio.run(fill(LedgerDatabase("sqlite", str(tmp_path_factory.mktemp("filled") / "ledger.db"))))
 
 
-@pytest.fixture(scope="module", params=["sqlite", "sqlite, analysed", "postgres"])
+@pytest.fixture(scope="module", params=one_now(["sqlite", "sqlite, analysed", "postgres"]))
 def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
     if request.param == "postgres":
         with fresh_database(server_url()) as url:

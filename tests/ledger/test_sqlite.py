@@ -190,6 +190,7 @@ async def test_a_full_disk_is_a_ledger_error_that_loses_nothing_written_before(s
 # Several processes
 
 
+@pytest.mark.long
 async def test_four_processes_that_start_at_once_on_no_file_all_start(sqlite: LedgerDatabase, tmp_path: Path) -> None:
     async with contextlib.AsyncExitStack() as stack:
         others = await processes(stack, sqlite, 4)

@@ -27,6 +27,7 @@ from ring_mcp.processes import _start_decoder, open_decoders
 from tests.cases.given_media import jpeg, make_media
 from tests.fake_clock import LIMIT_S
 from tests.media.stand_ins import DIES, HANGS, standing_in, start
+from tests.one_now import one_now
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there the server decodes itself")
 
@@ -124,6 +125,7 @@ async def test_too_many_pixels_are_told_as_such(decoder: Decoder, tmp_path: Path
         await decoder.run(measure, tmp_path / "large", "PNG")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps this limit")
 async def test_a_memory_bomb_is_a_fact_about_its_file(decoder: Decoder, tmp_path: Path, picture: Path) -> None:
     (tmp_path / "bomb").write_bytes(bomb(8900))
@@ -251,7 +253,7 @@ async def server_with_decoder(folder: Path, work: str, **variables: str) -> Asyn
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 @pytest.mark.parametrize(
-    "work", ["", "d._thread.submit(d._worker.measure_picture, Path('bomb'), 'PNG', is_whole=False)"]
+    "work", one_now(["", "d._thread.submit(d._worker.measure_picture, Path('bomb'), 'PNG', is_whole=False)"])
 )
 async def test_a_decoder_dies_with_its_server(tmp_path: Path, work: str) -> None:
     (tmp_path / "bomb").write_bytes(bomb(6000))

@@ -18,6 +18,7 @@ from ring_mcp.domain import Overlay, OverlayPosition, OverlayRole, Thumbnail, Th
 from ring_mcp.media.canvases import CANVASES, nearest_canvas
 from ring_mcp.media.lettering import break_lines, has_raqm, own_font, word
 from ring_mcp.media.thumbnail import MARGIN_PX, make_thumbnail
+from tests.one_now import one_now
 
 GOLDEN = Path(__file__).parent / "golden"
 BAR = (11, 87, 208)
@@ -124,6 +125,7 @@ overlays = st.builds(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     canvas=st.sampled_from(sorted(CANVASES)),
@@ -147,7 +149,7 @@ def test_no_text_leaves_the_margins_whatever_it_says(
 
 
 @pytest.mark.parametrize("position", get_args(OverlayPosition))
-@pytest.mark.parametrize("canvas", CANVASES)
+@pytest.mark.parametrize("canvas", one_now(CANVASES))
 def test_a_line_is_whole_at_every_edge(canvas: str, position: OverlayPosition, tmp_path: Path) -> None:
     """The margins do not cut letters: the same line has as much ink wherever it stands."""
     background = picture(tmp_path / "grey.png", colour=(0, 0, 0))

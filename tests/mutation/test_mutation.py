@@ -70,6 +70,7 @@ def toy(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_a_weak_test_leaves_faults_unseen_and_a_good_one_does_not(toy: Path) -> None:
     (toy / "tests" / "test_money.py").write_text(TESTS)
     recording = record(toy, ["tests/test_money.py"], "toy", shown=False)
@@ -93,6 +94,7 @@ def test_with_nothing_planted_nothing_is_seen(toy: Path) -> None:
     assert (planted.verdict, control.verdict) == ("seen", "unseen")
 
 
+@pytest.mark.long
 def test_time_outs_work_in_what_a_nursery_has_imported(toy: Path) -> None:
     (toy / "tests" / "test_waiting.py").write_text("""
 import asyncio
@@ -112,6 +114,7 @@ def test_fee():
     assert control.verdict == "unseen"
 
 
+@pytest.mark.long
 def test_what_a_coroutine_does_when_woken_with_an_error_is_tried(toy: Path) -> None:
     waiting = """
     async def read(answer):
@@ -143,6 +146,7 @@ def test_what_a_coroutine_does_when_woken_with_an_error_is_tried(toy: Path) -> N
     assert verdicts == {"7": "seen", "8": "not run"}
 
 
+@pytest.mark.long
 def test_a_new_test_costs_the_recording_of_its_own_file_alone(toy: Path) -> None:
     (toy / "tests" / "test_money.py").write_text(
         TESTS + "from pathlib import Path\nPath('runs').open('a').write('x')\n"
@@ -162,6 +166,7 @@ def test_a_new_test_costs_the_recording_of_its_own_file_alone(toy: Path) -> None
     }
 
 
+@pytest.mark.long
 def test_what_passed_is_not_recorded_again_when_others_failed(toy: Path) -> None:
     (toy / "tests" / "test_money.py").write_text(
         TESTS + "from pathlib import Path\nPath('runs').open('a').write('x')\n"

@@ -89,6 +89,7 @@ async def test_two_files_never_share_a_connection(path: Path) -> None:
     assert server.connections == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
 async def test_two_hundred_megabytes_pass_in_constant_memory(declared: bool, path: Path) -> None:
     script = streaming(200 * MIB, declared=declared)

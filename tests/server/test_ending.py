@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ring_mcp.sandbox.server import SandboxServer
+from tests.one_now import one_now
 from tests.server.wire import RingProcess, charges, eventually, path_of
 
 LONG_S = 600.0
@@ -47,6 +48,7 @@ def test_a_server_whose_client_leaves_without_a_word_ends_too(env: dict[str, str
     assert ring.stderr == ""
 
 
+@pytest.mark.long
 def test_a_client_that_dies_amid_a_call_is_no_fault(
     env: dict[str, str], tmp_path: Path, sandbox: SandboxServer
 ) -> None:
@@ -94,7 +96,7 @@ def only_job(ring: RingProcess) -> dict[str, Any]:
     return dict(job)
 
 
-@pytest.mark.parametrize("how", ["EOF", "SIGTERM", "SIGINT", "SIGKILL"])
+@pytest.mark.parametrize("how", one_now(["SIGKILL", "EOF", "SIGTERM", "SIGINT"]))
 def test_a_picture_under_way_lands_with_the_next_start(
     env: dict[str, str], tmp_path: Path, sandbox: SandboxServer, how: str
 ) -> None:
@@ -110,7 +112,7 @@ def test_a_picture_under_way_lands_with_the_next_start(
     assert "Traceback" not in first.stderr + second.stderr
 
 
-@pytest.mark.parametrize("how", ["EOF", "SIGTERM"])
+@pytest.mark.parametrize("how", one_now(["EOF", "SIGTERM"]))
 def test_a_paid_request_under_way_is_answered_before_the_server_ends(
     env: dict[str, str], tmp_path: Path, sandbox: SandboxServer, how: str
 ) -> None:
@@ -156,7 +158,7 @@ def test_a_server_that_is_stopped_by_its_client_twice_still_ends_cleanly(env: di
     assert "Traceback" not in ring.stderr
 
 
-@pytest.mark.parametrize("how", ["EOF", "SIGTERM", "SIGKILL of its group", "SIGKILL of its tree"])
+@pytest.mark.parametrize("how", one_now(["SIGKILL of its tree", "EOF", "SIGTERM", "SIGKILL of its group"]))
 def test_however_a_server_ends_a_picture_inside_answers_survives(
     env: dict[str, str], tmp_path: Path, sandbox: SandboxServer, how: str
 ) -> None:

@@ -14,6 +14,7 @@ from platformdirs import user_cache_path
 from ring_mcp import config, config_trust
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.server import front
+from tests.one_now import one_now
 from tests.server.fast_starts import INITIALIZED, Session, gate_of, initialize, line, modern, record
 from tests.server.wire import charges, environment
 
@@ -129,18 +130,19 @@ def converse(home: Home, steps: Sequence[Step], *switches: str, is_gated: bool) 
         return session.said, session.status
 
 
-@pytest.mark.parametrize("name", CONVERSATIONS)
+@pytest.mark.parametrize("name", one_now(CONVERSATIONS, 6))
 def test_a_session_is_the_same_with_and_without_a_front(forked_home: Home, name: str) -> None:
     steps = CONVERSATIONS[name]
     assert converse(forked_home, steps, is_gated=True) == converse(forked_home, steps, "--no-fast-start", is_gated=True)
 
 
+@pytest.mark.long
 def test_a_cold_session_is_the_same_with_and_without_a_front(home: Home) -> None:
     steps = CONVERSATIONS["initialize, list, call"]
     assert converse(home, steps, is_gated=False) == converse(home, steps, "--no-fast-start", is_gated=False)
 
 
-@pytest.mark.parametrize("last", [b"", WHOAMI[:25]], ids=["whole lines", "half a line"])
+@pytest.mark.parametrize("last", one_now([b"", WHOAMI[:25]]), ids=["whole lines", "half a line"])
 def test_a_client_that_leaves_while_the_server_loads_ends_it(home: Home, last: bytes) -> None:
     env, folder = home
     with Session(env, folder, is_open=False) as session:
@@ -159,8 +161,8 @@ def test_a_client_that_leaves_while_the_server_loads_ends_it(home: Home, last: b
     assert (session.said, session.status) == (ordinary.said, ordinary.status)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("is_loaded", [False, True], ids=["loading", "loaded"])
+@pytest.mark.parametrize("number", one_now([signal.SIGTERM, signal.SIGINT]))
+@pytest.mark.parametrize("is_loaded", one_now([False, True]), ids=["loading", "loaded"])
 def test_a_signal_ends_it_as_it_ends_an_ordinary_one(home: Home, number: int, is_loaded: bool) -> None:
     env, folder = home
     status = []
@@ -207,6 +209,7 @@ def test_a_broken_configuration_is_told_as_ever(home: Home) -> None:
     assert "RING_KEEP_DAYS" in session.stderr
 
 
+@pytest.mark.long
 def test_with_the_switch_nothing_is_recorded(tmp_path: Path) -> None:
     env = environment(tmp_path, RING_SANDBOX="1", **gate_of(tmp_path))
     record(env, tmp_path, [(initialize(1), 1)], "--no-fast-start")

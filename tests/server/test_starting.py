@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from ring_mcp.errors import Unauthorized
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.server.auth import ServiceTokens
+from tests.one_now import one_now
 from tests.server.wire import RingProcess, environment
 
 WRONG = {
@@ -91,7 +92,7 @@ def test_an_unusable_state_folder_is_told_before_any_spend(tmp_path: Path, sandb
     assert not [asked for asked in sandbox.state.requests if asked["method"] == "POST"]
 
 
-@pytest.mark.parametrize("spoilt", ["not a database", "a damaged page"])
+@pytest.mark.parametrize("spoilt", one_now(["not a database", "a damaged page"]))
 def test_a_spoilt_ledger_is_told_before_any_spend(
     env: dict[str, str], tmp_path: Path, sandbox: SandboxServer, spoilt: str
 ) -> None:

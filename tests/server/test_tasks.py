@@ -75,6 +75,7 @@ def test_what_is_quick_is_answered_at_once(sandbox: SandboxServer, tmp_path: Pat
     assert health["structuredContent"]["success"] is True
 
 
+@pytest.mark.long
 def test_a_task_outlives_its_server(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.configure(render_s=4)
     with start(sandbox, tmp_path) as ring:
@@ -119,6 +120,7 @@ def test_a_task_of_nobody_is_not_found(sandbox: SandboxServer, tmp_path: Path, m
     assert (refusal["code"], "not found" in refusal["message"]) == (-32602, True)
 
 
+@pytest.mark.long
 def test_a_task_that_was_not_sent_is_cancelled(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.state.configure(render_s=5)
     with start(sandbox, tmp_path) as ring:

@@ -20,6 +20,7 @@ from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.server.mcp import build_server
 from ring_mcp.tools.health import HealthArguments
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
+from tests.one_now import one_now
 from tests.server.wire import LEGACY, MODERN, RingProcess, environment
 
 NOISE = '''
@@ -49,7 +50,7 @@ sys.addaudithook(hook)
 '''
 
 
-@pytest.mark.parametrize("version", [LEGACY, MODERN])
+@pytest.mark.parametrize("version", one_now([MODERN, LEGACY]))
 def test_stdout_carries_nothing_but_messages_whatever_prints(env: dict[str, str], tmp_path: Path, version: str) -> None:
     (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(NOISE).replace("\\\\n", "\\n"))
     noisy = {**env, "PYTHONPATH": str(tmp_path), "PYTHONWARNINGS": "always", "PYTHONUNBUFFERED": ""}
@@ -119,8 +120,10 @@ def test_no_secret_is_in_any_answer_or_on_stderr(tmp_path: Path, sandbox: Sandbo
     assert "Traceback" not in ring.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
-    "dsn", ["postgresql://ring:hunter2@127.0.0.1:1/ring?connect_timeout=2", "mysql://ring:hunter2@127.0.0.1/ring"]
+    "dsn",
+    ["postgresql://ring:hunter2@127.0.0.1:1/ring?connect_timeout=2", "mysql://ring:hunter2@127.0.0.1/ring"],
 )
 def test_a_database_that_is_not_there_is_told_without_its_address(
     env: dict[str, str], tmp_path: Path, sandbox: SandboxServer, dsn: str

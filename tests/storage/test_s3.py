@@ -71,6 +71,7 @@ async def no_parts(server: BucketServer) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.long
 async def test_a_store_that_checks_signatures_takes_files_of_any_size(moto: Moto, tmp_path: Path) -> None:
     import obstore
 
@@ -210,6 +211,7 @@ asyncio.run(main(*sys.argv[1:]))
 """Prints the peak of the process's memory, in bytes, after a small and after a large file."""
 
 
+@pytest.mark.long
 async def test_memory_does_not_grow_with_the_file(server: BucketServer, tmp_path: Path) -> None:
     size_bytes = 256 * 1024 * 1024
     done = await asyncio.to_thread(
@@ -351,6 +353,7 @@ async def test_the_health_check_begins_an_upload_and_leaves_nothing_of_it(server
     assert (server.objects(), server.parts()) == ([], [])
 
 
+@pytest.mark.long
 async def test_a_key_that_may_only_read_does_not_pass_the_health_check(moto: Moto) -> None:
     with pytest.raises(StorageRefused, match=r"health check failed.*AccessDenied.*s3:PutObject") as caught:
         await moto.storage(moto.reader).ping()

@@ -250,6 +250,7 @@ def test_an_estimate_that_is_not_the_bill_says_whose_it_is(ring: RingProcess) ->
     assert "estimated $0.05 by the mode's rate, billed $0.07" in reply.text
 
 
+@pytest.mark.long
 def test_an_answer_and_a_list_are_cheap_to_read(sandbox: SandboxServer) -> None:
     """In a folder whose path is as long as people have it: it stands three times in an answer."""
     with folder() as home, RingProcess(environment(home, RING_SANDBOX=sandbox.url), home) as ring:

@@ -51,6 +51,7 @@ def test_over_stdio_it_is_described_and_makes_a_picture_and_a_clip(
     assert "provider acme: a key is configured" in health
 
 
+@pytest.mark.long
 def test_over_rest_it_makes_a_picture_and_a_clip(env: dict[str, str], acme: Acme, tmp_path: Path) -> None:
     bearer = {"authorization": "Bearer token"}
     with (
@@ -67,6 +68,7 @@ def test_over_rest_it_makes_a_picture_and_a_clip(env: dict[str, str], acme: Acme
     assert acme.prompts == ["a lighthouse", "the beam turns"]
 
 
+@pytest.mark.long
 def test_on_the_command_line_it_makes_a_picture_and_a_clip(person: Person, acme: Acme) -> None:
     check_picture(person.json("image", "a lighthouse", "--provider", "acme"))
     check_clip(person.with_env(ACME_VIDEO_DURATION="4").json("video", "the beam turns", "--provider", "acme"))
@@ -77,6 +79,7 @@ def test_on_the_command_line_it_makes_a_picture_and_a_clip(person: Person, acme:
     assert '"ACME_API_KEY"' in person.types("config", "codex").stdout
 
 
+@pytest.mark.long
 def test_a_script_has_its_clips_and_stills_made_by_it(person: Person, acme: Acme, tmp_path: Path) -> None:
     script = {
         "schemaVersion": "1.0",
@@ -107,6 +110,7 @@ def test_without_its_key_it_says_so_and_nothing_is_sent(person: Person, acme: Ac
     assert "ACME_API_KEY is not configured" in refused.stderr
 
 
+@pytest.mark.long
 def test_the_sandbox_plays_it_with_no_key_of_its_own(person: Person, acme: Acme) -> None:
     sandboxed = person.with_env(RING_SANDBOX="1", ACME_API_KEY="", ACME_API_BASE_URL="https://api.acme.example")
     check_picture(sandboxed.json("image", "a lighthouse", "--provider", "acme"))

@@ -131,6 +131,7 @@ def test_every_scene_can_be_set_on_any_stage(kind: str, size: tuple[int, int]) -
         assert busy(stage.image) > 5
 
 
+@pytest.mark.long
 @given(
     st.text(max_size=300) | st.text("WMÄЖΩ", min_size=200, max_size=9000),
     st.sampled_from([(854, 480), (480, 854), (512, 512), (2896, 352), (352, 2896)]),
