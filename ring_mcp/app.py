@@ -1,4 +1,4 @@
-"""The composition root: Config -> adapters -> conductors -> tools. With ``backends`` alone in naming adapters."""
+"""The composition root: Config -> adapters -> conductors. With ``backends`` alone in naming adapters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ring_mcp import __version__, backends, processes, wiring
 from ring_mcp.clock import Clock, SystemClock
@@ -59,7 +59,6 @@ if TYPE_CHECKING:
     from ring_mcp.clients.in_process import InProcessMaker
     from ring_mcp.tools.prompts import Prompt
     from ring_mcp.tools.resources import Resources
-    from ring_mcp.tools.tool import Tool
 
 logger = logging.getLogger(__name__)
 
@@ -88,41 +87,6 @@ class App:
     team: Team
     previews: Previews
     media_origins: tuple[str, ...]
-
-    def tools(self) -> list[Tool[Any]]:
-        from ring_mcp.tools.health import health_tool  # here: a command opens an App and serves no tools
-        from ring_mcp.tools.image_create import image_create_tool
-        from ring_mcp.tools.job_cancel import job_cancel_tool
-        from ring_mcp.tools.job_get import job_get_tool
-        from ring_mcp.tools.job_list import job_list_tool
-        from ring_mcp.tools.model_list import model_list_tool
-        from ring_mcp.tools.script_run import script_run_tool
-        from ring_mcp.tools.spend import spend_tool
-        from ring_mcp.tools.video_create import video_create_tool
-        from ring_mcp.tools.whoami import whoami_tool
-
-        wait_s, closed = self.config.inline_wait_s, not self.config.own_endpoints  # own endpoints may have others
-        own = video_settings(self.config)
-        return [
-            image_create_tool(self.images, self.previews, wait_s, self.presets, closed=closed, settings=own.images),
-            video_create_tool(self.videos, self.previews, wait_s, self.presets, closed=closed, settings=own),
-            job_get_tool(self.calls, self.previews, wait_s),
-            job_list_tool(self.ledger),
-            job_cancel_tool(self.calls, self.cancelling),
-            script_run_tool(
-                lambda actor_id: self.maker(actor_id, may_see=actor_id),  # a model sees its own caller's jobs alone
-                self.calls,
-                self.ledger,
-                self.presets,
-                self.config.input_dirs,
-                self.confirming,
-                sandbox=bool(self.config.sandbox),
-            ),
-            health_tool(self.health),
-            whoami_tool(self.whoami),
-            model_list_tool(self.presets, lambda: self.clock.now().date()),  # a server may outlive a model
-            spend_tool(self.spending),
-        ]
 
     def maker(self, actor_id: str, *, may_see: str | None) -> InProcessMaker:
         from ring_mcp.clients.in_process import InProcessMaker

@@ -16,7 +16,8 @@ TokenKind = Literal["input", "text", "image", "video"]
 class Entry(BaseModel):
     """Base of everything in presets.json: its keys in camelCase, none that nobody knows."""
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+    # Deferred: a start uses few models, and nobody should wait for the validators of all.
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, defer_build=True)
 
 
 class ImagePrices(Entry):

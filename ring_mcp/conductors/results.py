@@ -20,7 +20,10 @@ Secs = Annotated[Decimal, PlainSerializer(float, return_type=float)]
 
 
 class Wire(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True, frozen=True)
+    # Deferred: a start uses few models, and nobody should wait for the validators of all.
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True, frozen=True, defer_build=True
+    )
 
     def data(self) -> dict[str, Any]:
         """As JSON, without the fields that are not set."""

@@ -250,7 +250,8 @@ def as_decimal(amount: float | None) -> Decimal | None:
 class Strict(BaseModel):
     """Base of what a person or an agent writes: camelCase and nothing else; unknown fields are refused by name."""
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+    # Deferred: a start uses few models, and nobody should wait for the validators of all.
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, defer_build=True)
 
 
 def tidy(schema: Any) -> Any:

@@ -16,7 +16,8 @@ class Value(BaseModel):
     """Base of the values that are kept as JSON inside a ledger row."""
 
     # Not "forbid": a row that a newer version has written is still read by one that runs beside it.
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # Deferred: a start uses few models, and nobody should wait for the validators of all.
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class Output(Value):

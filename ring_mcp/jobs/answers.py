@@ -25,7 +25,6 @@ from ring_mcp.providers.base import Accepted, Finished
 
 Answer = Accepted | Finished | ProviderError
 
-_MADE: TypeAdapter[Accepted | Finished] = TypeAdapter(Accepted | Finished)
 _LOCK = "-courier.lock"
 _MOST_PICTURES = 32
 """Of one answer: more than any model makes."""
@@ -160,7 +159,7 @@ def read_answer_file(path: Path) -> tuple[str, Answer] | None:
 
 def _encode(answer: Answer) -> dict[str, Any]:
     if not isinstance(answer, ProviderError):
-        return {"made": _MADE.dump_python(answer, mode="json"), "kind": type(answer).__name__}
+        return {"made": TypeAdapter(type(answer)).dump_python(answer, mode="json"), "kind": type(answer).__name__}
     facts = {
         "message": answer.message,
         "provider": answer.provider,

@@ -28,8 +28,6 @@ from ring_mcp.providers.base import Accepted, Finished, HearRefusal, Inputs
 
 logger = logging.getLogger(__name__)
 
-_PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
-_INPUTS = TypeAdapter(Inputs)
 _TAKE_LIMIT_S = 20.0
 """How long a courier may need to start and take a job. After that, the request is made in the server itself."""
 
@@ -113,8 +111,8 @@ class Courier:
         order = {
             "do": "go",
             "kind": kind,
-            "plan": _PLAN.dump_python(plan, mode="json"),
-            "inputs": _INPUTS.dump_python(inputs, mode="json"),
+            "plan": plan.model_dump(mode="json"),
+            "inputs": TypeAdapter(Inputs).dump_python(inputs, mode="json"),
             "deadlineS": deadline_s,
         }
         wire, this = self._given_to.pop(job_id)

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -19,8 +20,10 @@ from ring_mcp.ledger.base import Ledger
 
 logger = logging.getLogger(__name__)
 
-_JOB = TypeAdapter(Job)
-_RECORDS = TypeAdapter(list[AuditRecord])
+
+@cache  # of a job, it takes longer to make than any other, and most servers never keep one here
+def _adapters() -> tuple[TypeAdapter[Job], TypeAdapter[list[AuditRecord]]]:
+    return TypeAdapter(Job), TypeAdapter(list[AuditRecord])
 
 
 class WriteAhead:
@@ -33,9 +36,10 @@ class WriteAhead:
         """Keep a job and the audit rows that it owes. Raises OSError."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._path(job.id)
+        jobs, rows = _adapters()
         content = {
-            "job": _JOB.dump_python(job, mode="json"),
-            "records": _RECORDS.dump_python(list(records), mode="json"),
+            "job": jobs.dump_python(job, mode="json"),
+            "records": rows.dump_python(list(records), mode="json"),
         }
         replace_file(path, json.dumps(content).encode())
 
@@ -67,7 +71,8 @@ class WriteAhead:
         """
         try:
             content = json.loads(self._path(job_id).read_text(encoding="utf-8"))
-            return _JOB.validate_python(content["job"]), _RECORDS.validate_python(content["records"])
+            jobs, rows = _adapters()
+            return jobs.validate_python(content["job"]), rows.validate_python(content["records"])
         except FileNotFoundError:  # another process was quicker
             pass
         except (ValueError, KeyError, TypeError):  # not a file that we wrote

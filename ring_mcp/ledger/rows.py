@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -63,13 +64,18 @@ COLUMNS: Mapping[str, Kind] = {
     "in_line_at": "time",
 }
 
-_JSON: Mapping[str, TypeAdapter[Any]] = {
-    "plan": TypeAdapter(Plan),
-    "outputs": TypeAdapter(tuple[Output, ...]),
-    "assets": TypeAdapter(tuple[Asset, ...]),
-    "failure": TypeAdapter(Failure),
-    "warnings": TypeAdapter(tuple[str, ...]),
+_JSON: Mapping[str, Any] = {
+    "plan": Plan,
+    "outputs": tuple[Output, ...],
+    "assets": tuple[Asset, ...],
+    "failure": Failure,
+    "warnings": tuple[str, ...],
 }
+
+
+@cache  # made with the first row, for which nobody who only starts a server waits
+def _adapter(name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(_JSON[name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +155,7 @@ def encode(name: str, value: Any, dialect: Dialect) -> Any:
         case "time":
             return dialect.time(value)
         case "json":
-            return None if value is None else json_text(_JSON[name].dump_python(value, mode="json"))
+            return None if value is None else json_text(_adapter(name).dump_python(value, mode="json"))
         case "usd":
             return usd_to_ticks(value)
         case "flag":
@@ -167,7 +173,7 @@ def decode_job(row: Mapping[str, Any], dialect: Dialect) -> Job:
             case "time":
                 value = dialect.read_time(value)
             case "json" if value is not None:
-                adapter = _JSON[name]
+                adapter = _adapter(name)
                 # PostgreSQL's driver has read JSON already.
                 value = adapter.validate_json(value) if isinstance(value, str) else adapter.validate_python(value)
             case "usd":

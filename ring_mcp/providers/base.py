@@ -174,7 +174,8 @@ class VendorSettings(BaseModel):
     address of its public service.
     """
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    # Deferred: each vendor's own class is read with, and never this one.
+    model_config = ConfigDict(frozen=True, populate_by_name=True, defer_build=True)
 
     key: Key | None = None
     base_url: Url

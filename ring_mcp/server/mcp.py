@@ -10,7 +10,7 @@ import base64
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from ring_mcp.server import apps
 from ring_mcp.server.asking import InputNeeded, read_asking
 from ring_mcp.server.operations import MeasuredOperations
 from ring_mcp.server.tasks import Identify, Tasks
+from ring_mcp.server.toolbox import Toolbox
 from ring_mcp.tools.envelope import failure, internal_error, log_internal, success
 from ring_mcp.tools.reading_aside import is_large, read_aside
 from ring_mcp.tools.resources import JOB_TEMPLATE, JSON_TYPE, PRESETS_URI, Content, Resources
@@ -78,11 +79,11 @@ def serve_app(app: App, *, identify: Identify) -> Server[dict[str, Any]]:
         return await app.cancelling.cancel(job, actor_id=job.actor_id)
 
     tasks = Tasks(app.calls, app.previews, cancel, SystemClock(), identify=identify, links=links)
-    return build_server(app.tools(), app.resources(), app.prompts, identify=identify, links=links, tasks=tasks)
+    return build_server(Toolbox(app), app.resources(), app.prompts, identify=identify, links=links, tasks=tasks)
 
 
 def build_server(
-    tools: Sequence[Tool[Any]],
+    tools: Mapping[str, Tool[Any]],
     resources: Resources,
     prompts: Callable[[], Sequence[Prompt]] = tuple,
     *,
@@ -94,11 +95,10 @@ def build_server(
 
     ``prompts`` is called only if a client asks for prompts, which most never do. Anybody may read them.
     """
-    by_name = {tool.name: tool for tool in tools}
 
     @functools.cache  # making the schemas takes 20 ms, a quarter of what this server adds to the SDK's start
     def list_all(*, with_viewer: bool) -> types.ListToolsResult:
-        return apps.list_tools([describe_tool(tool) for tool in tools], _TOOLS_TTL_MS, with_viewer=with_viewer)
+        return apps.list_tools([describe_tool(tool) for tool in tools.values()], _TOOLS_TTL_MS, with_viewer=with_viewer)
 
     async def list_tools(
         ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
@@ -108,9 +108,9 @@ def build_server(
     async def call_tool(
         ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult | dict[str, Any]:
-        tool = find_tool(by_name, params.name)
+        tool = find_tool(tools, params.name)
         if tool is None:
-            raise MCPError(code=types.INVALID_PARAMS, message=explain_unknown("tool", params.name, by_name))
+            raise MCPError(code=types.INVALID_PARAMS, message=explain_unknown("tool", params.name, tools))
 
         async def progress(percent: float, message: str) -> None:
             await ctx.session.report_progress(percent, 100, message)
@@ -182,7 +182,7 @@ def build_server(
         on_list_prompts=list_prompts,
         on_get_prompt=get_prompt,
     )
-    server.middleware += [MeasuredOperations(by_name), PackedArguments()]
+    server.middleware += [MeasuredOperations(tools), PackedArguments()]
     # Not as ``on_call_tool``, whose type leaves no room for a task in place of a result.
     server.add_request_handler("tools/call", types.CallToolRequestParams, call_tool)
     if tasks is not None:

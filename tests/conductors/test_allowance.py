@@ -14,6 +14,7 @@ from ring_mcp.errors import CapExceeded, RingError, Unauthorized
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.server.toolbox import Toolbox
 from ring_mcp.token_mark import mark_token
 from ring_mcp.tools.tool import Caller
 from tests.conductors.running import charges, running
@@ -125,7 +126,7 @@ async def test_who_may_only_look_cancels_nothing_and_the_operator_does(tmp_path:
 async def test_a_script_of_somebody_who_may_only_look_starts_nothing(tmp_path: Path, sandbox: SandboxServer) -> None:
     async with running(sandbox, tmp_path) as app:
         await add(app.ledger, may_spend=False)
-        [tool] = [tool for tool in app.tools() if tool.name == "ring-script-run"]
+        tool = Toolbox(app)["ring-script-run"]
 
         async def progress(percent: float, text: str) -> None: ...
 

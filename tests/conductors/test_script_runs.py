@@ -10,6 +10,7 @@ import pytest
 from ring_mcp.app import App
 from ring_mcp.errors import CapExceeded
 from ring_mcp.sandbox.server import SandboxServer
+from ring_mcp.server.toolbox import Toolbox
 from ring_mcp.tools.tool import Caller
 from tests.conductors.running import charges, running, settled
 
@@ -21,7 +22,7 @@ SCRIPT: dict[str, Any] = {
 
 
 async def run_script(app: App, **arguments: Any) -> dict[str, Any]:
-    tool = next(tool for tool in app.tools() if tool.name == "ring-script-run")
+    tool = Toolbox(app)["ring-script-run"]
 
     async def untold(*_: Any) -> None:
         pass

@@ -20,6 +20,7 @@ from ring_mcp.domain import ImageRequest
 from ring_mcp.errors import ConfigError, InvalidRequest, ProviderAuthError, RingError, Unauthorized
 from ring_mcp.presets import load_presets
 from ring_mcp.server.auth import ServiceTokens
+from ring_mcp.server.toolbox import Toolbox
 from ring_mcp.tools.image_create import image_notes
 from ring_mcp.tools.resources import JOB_TEMPLATE, PRESETS_URI
 from ring_mcp.tools.video_create import video_notes
@@ -33,7 +34,7 @@ NONE = "–"
 
 async def test_the_tables_of_tools_are_the_list_of_tools(tmp_path: Path) -> None:
     async with open_app(load_config({"RING_STATE_DIR": str(tmp_path)}, folder=tmp_path)) as app:
-        tools = app.tools()
+        tools = Toolbox(app).values()
     costs = {tool.name: "yes" if "maxUsd" in tool.input_schema()["properties"] else "no" for tool in tools}
     arguments = {tool.name: list(tool.input_schema()["properties"]) for tool in tools}
 

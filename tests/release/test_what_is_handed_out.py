@@ -15,6 +15,7 @@ from ring_mcp import __version__
 from ring_mcp.app import open_app
 from ring_mcp.config import all_variables, load_config
 from ring_mcp.server.mcp import load_icon
+from ring_mcp.server.toolbox import Toolbox
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "examples" / "deploy"
@@ -92,7 +93,7 @@ def test_every_setting_of_the_bundle_has_a_value() -> None:
 
 async def test_the_bundle_lists_the_tools(tmp_path: Path) -> None:
     async with open_app(load_config({"RING_STATE_DIR": str(tmp_path)}, folder=tmp_path)) as app:
-        assert [each["name"] for each in manifest()["tools"]] == [tool.name for tool in app.tools()]
+        assert [each["name"] for each in manifest()["tools"]] == list(Toolbox(app))
 
 
 def test_the_icon_needs_no_server() -> None:

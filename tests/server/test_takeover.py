@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from ring_mcp.server import front
-from ring_mcp.server.recording import write_recording
+from ring_mcp.server.recording import ANSWER, write_recording
+from ring_mcp.server.takeover import TakeOver
 from tests.one_now import one_now
-from tests.server.fast_starts import INITIALIZED, Session, gate_of, initialize, line, record
-from tests.server.wire import environment
+from tests.server.fast_starts import INITIALIZED, Session, gate_of, initialize, line, modern, record
+from tests.server.wire import LIMIT_S, environment
 
 WHOAMI = line("tools/call", 90, {"name": "ring-whoami", "arguments": {}})
 
@@ -136,3 +141,100 @@ def test_what_changes_the_answers_is_answered_by_the_server(env: dict[str, str],
     with Session({**env, "RING_PRESETS_FILE": str(overlay)}, folder, is_open=True) as session:
         session.end(initialize(1))
     assert (session.said, session.status) == ([], 2)
+
+
+class Before(front.Front):
+    """A front that has answered these lines, heard others after them, and been stopped."""
+
+    def __init__(self, answered: bytes, others: bytes, stdin: int) -> None:
+        ids = [json.loads(each).get("id") for each in answered.splitlines()]
+        self.answers = [(b"%d" % number, ANSWER + b"%d,was %d\n" % (number, number)) for number in ids if number]
+        self.heard, self.done, self.stdin = bytearray(answered + others), len(answered), stdin
+        self.is_forgotten = False
+
+    def forget(self) -> None:
+        self.is_forgotten = True
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reading, writing = os.pipe()
+    yield reading, writing
+    os.close(reading)
+    os.close(writing)
+
+
+LIST = line("tools/list", 2)
+
+
+async def read(session: TakeOver, count: int) -> list[str]:
+    """Lines as the server gets them, each request answered as the front has answered it, or anyhow."""
+    got = list[str]()
+    async with asyncio.timeout(LIMIT_S):
+        async for each in session.lines():
+            got.append(each)
+            identity = json.loads(each).get("id")
+            if isinstance(identity, int):
+                await answer(session, identity)
+            if len(got) == count:
+                break
+    return got
+
+
+async def answer(session: TakeOver, identity: int) -> None:
+    session.passes(f'{{"jsonrpc":"2.0","id":{identity},was {identity}\n')
+    await session.went_out()
+
+
+@pytest.mark.parametrize("heard_chars", [len(WHOAMI), 30, 0], ids=["whole", "half", "not read"])
+async def test_a_call_that_waits_goes_before_the_list(pipe: tuple[int, int], heard_chars: int) -> None:
+    begun = Before(initialize(1) + INITIALIZED + LIST, WHOAMI[:heard_chars], pipe[0])
+    os.write(pipe[1], WHOAMI[heard_chars:])
+    lines = await read(TakeOver(begun, records=False), 4)
+    assert lines[:3] == [initialize(1).decode(), INITIALIZED.decode(), WHOAMI.decode()]
+    assert json.loads(lines[3]) == {**json.loads(LIST), "id": json.loads(lines[3])["id"]}
+    assert json.loads(lines[3])["id"] not in (1, 2, 90)
+
+
+async def test_the_list_waits_for_the_answer_to_a_call(pipe: tuple[int, int]) -> None:
+    session = TakeOver(Before(initialize(1) + LIST, WHOAMI, pipe[0]), records=False)
+    lines = session.lines()
+    await anext(lines)
+    await answer(session, 1)
+    assert await anext(lines) == WHOAMI.decode()
+    following = asyncio.ensure_future(anext(lines))
+    for _ in range(20):  # turns of the loop
+        await asyncio.sleep(0)
+    assert not following.done()
+    await answer(session, 90)
+    assert json.loads(await asyncio.wait_for(following, LIMIT_S))["method"] == "tools/list"
+
+
+async def test_the_list_is_never_put_into_a_line(pipe: tuple[int, int]) -> None:
+    ping = line("ping", 91)
+    os.write(pipe[1], ping[20:])
+    lines = await read(TakeOver(Before(initialize(1) + LIST, WHOAMI + ping[:20], pipe[0]), records=False), 4)
+    assert [json.loads(each)["method"] for each in lines] == ["initialize", "tools/call", "ping", "tools/list"]
+
+
+async def test_without_a_call_the_list_is_not_late(pipe: tuple[int, int]) -> None:
+    lines = await read(TakeOver(Before(initialize(1) + LIST, b"", pipe[0]), records=False), 2)
+    assert [json.loads(each)["method"] for each in lines] == ["initialize", "tools/list"]
+
+
+async def test_a_list_that_decides_the_era_is_read_in_order(pipe: tuple[int, int]) -> None:
+    lists = modern("tools/list", 2) + modern("tools/list", 3)
+    begun = Before(modern("server/discover", 1) + lists, WHOAMI, pipe[0])
+    lines = await read(TakeOver(begun, records=False), 4)
+    assert [json.loads(each)["id"] for each in lines[:3]] == [1, 2, 90]
+
+
+@pytest.mark.parametrize("said", ["was 2", "is another"])
+async def test_what_a_late_list_says_is_compared(pipe: tuple[int, int], said: str) -> None:
+    begun = Before(initialize(1) + LIST, WHOAMI, pipe[0])
+    session = TakeOver(begun, records=False)
+    identity = json.loads((await read(session, 3))[2])["id"]
+    assert not session.passes(f'{ANSWER.decode()}"{identity}",{said}\n')
+    assert begun.is_forgotten == (said != "was 2")
+    # The client's own request may have the id of the first list.
+    assert session.passes(ANSWER.decode() + "2,was 2\n")

@@ -163,10 +163,11 @@ async def identify_me(ctx: object) -> str:
 @contextlib.asynccontextmanager
 async def client_of_broken_tools(folder: Path, sandbox: SandboxServer, mode: str) -> AsyncIterator[Client]:
     config = load_config(environment(folder, RING_SANDBOX=sandbox.url), folder=folder)
-    tools = [
-        broken_tool("ring-broken", RuntimeError("postgresql://ring:hunter2@db/ring")),
-        broken_tool("ring-limited", RateLimited("slow down")),
-    ]
+    errors = {
+        "ring-broken": RuntimeError("postgresql://ring:hunter2@db/ring"),
+        "ring-limited": RateLimited("slow down"),
+    }
+    tools = {name: broken_tool(name, error) for name, error in errors.items()}
     async with open_app(config) as app:
         server = build_server(tools, app.resources(), identify=identify_me, links=False)
         async with Client(server, mode=mode) as client:
