@@ -164,7 +164,7 @@ async def open_app(
         thumbnails = Thumbnails(
             inputs, storage, decoders, spool=spool, prefix=config.image_gen_storage_prefix, font=config.thumbnail_font
         )
-        making = PreviewMaker(previews, decoders.results)
+        making = PreviewMaker(previews, decoders.results, at_once=config.result_preview)
         steps = wiring.wire_steps(
             config,
             providers,

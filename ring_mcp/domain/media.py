@@ -73,3 +73,4 @@ class MediaFile:
     height_px: int | None = None
     duration_s: Decimal | None = None
     doubt: str | None = None
+    content_credentials: ContentCredentials = "not looked at"

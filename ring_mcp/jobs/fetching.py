@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from ring_mcp.domain import Job, MediaFile, Output
@@ -15,8 +16,10 @@ from ring_mcp.jobs.events import step_of
 from ring_mcp.jobs.rendering import came_often
 from ring_mcp.jobs.shared_names import output_name
 from ring_mcp.jobs.sharing import Sharing
+from ring_mcp.media.credentials import look_for_credentials
 from ring_mcp.media.decoding import Decoder
 from ring_mcp.media.identify import hash_file, identify_result
+from ring_mcp.media.natives import Natives
 from ring_mcp.providers.base import Providers
 from ring_mcp.storage.base import spool_trouble
 
@@ -63,16 +66,22 @@ class Fetching:
             size_bytes, sha256 = await asyncio.to_thread(hash_file, path)
         else:
             size_bytes, sha256 = await self._download(job, output, path)
-        look = functools.partial(
-            identify_result,
-            size_bytes=size_bytes,
-            sha256=sha256,
-            expected=job.kind,
-            anyway=came_often(job),
-            only_copy=only_copy,
-        )
+
+        def look(natives: Natives) -> MediaFile:
+            media = identify_result(
+                path,
+                natives,
+                size_bytes=size_bytes,
+                sha256=sha256,
+                expected=job.kind,
+                anyway=came_often(job),
+                only_copy=only_copy,
+            )
+            # Here, where it is a few reads: in a thread of its own each of them would wait for all other threads.
+            return replace(media, content_credentials=look_for_credentials(path, media.content_type))
+
         try:
-            return await self._decoder.run(lambda natives: look(path, natives))
+            return await self._decoder.run(look)
         except ProviderBadReply:
             if not only_copy:  # what was fetched was not the result: ask again
                 path.unlink(missing_ok=True)
@@ -105,21 +114,21 @@ class Fetching:
         """Whatever of the job lies in the spool. Blocking."""
         for index in range(len(job.outputs)):
             path = self.path_of(job, index)
-            for each in (path, *_list_parts(path)):
+            for each in (path, *_name_parts(path)):
                 with contextlib.suppress(OSError):
                     each.unlink()
         self._answers.forget(job.id)
 
 
-def _list_parts(path: Path) -> list[Path]:
+def _name_parts(path: Path) -> Iterator[Path]:
     """What downloads of this output may be written to. By number, so that nobody has to list the spool for them."""
-    return [path.with_suffix(f".{number}{PART}") for number in range(_MOST_PARTS)]
+    return (path.with_suffix(f".{number}{PART}") for number in range(_MOST_PARTS))
 
 
 def _reserve_part(path: Path) -> Path:
     """An empty file that no other download writes to: one that was only paused may still write, for a job that another
     process has by now. Raises OSError."""
-    for part in _list_parts(path):
+    for part in _name_parts(path):
         with contextlib.suppress(FileExistsError):
             part.touch(mode=0o600, exist_ok=False)
             break

@@ -84,6 +84,9 @@ class LateAnswers:
 
         None: go on with the job as it stands now.
         """
+        if record.is_new:
+            record.is_new = False
+            return None
         job = record.job
         try:
             is_awaited, found = await asyncio.to_thread(self._answers.recall, job.id)

@@ -31,6 +31,7 @@ from ring_mcp.request_id import current_request_id
 from ring_mcp.telemetry import current_trace_parent
 
 NEEDED_DISK_BYTES = 64 * 1024 * 1024
+DISK_IS_KNOWN_FOR_S = 1.0
 
 TOOL: Mapping[MediaKind, str] = {"image": "ring-image-create", "video": "ring-video-create"}
 
@@ -70,6 +71,7 @@ class Opening:
         self._accounts = accounts
         self.delivery = delivery
         self._sharing = sharing
+        self._disk_seen_s: float | None = None
 
     def check_provider(self, kind: MediaKind, name: str, argument: str = "provider") -> None:
         """Raises InvalidRequest if the provider does not make this kind, ProviderAuthError if it has no key; that error
@@ -127,13 +129,20 @@ class Opening:
         # Both before anything is opened: otherwise a still would be paid for although its clip cannot be made.
         for needed in (plan, still_plan) if still_plan else (plan,):
             self.check_provider(needed.kind, needed.provider)
-        await asyncio.to_thread(check_disk, self._spool)
+        await self._check_disk()
         job = self._new_job(plan, actor_id, idempotency_key)
         still = self._new_still(job, still_plan) if still_plan else None
         # Before there is a row: from then on any machine may start the job.
         await self._sharing.lay_down_inputs(job)
         # All or nothing, even if the caller is cancelled now: a row without a driver would keep its reservation.
         return await complete(self._open_or_forget(job, replace(self._caps, max_usd=max_usd), still, terms))
+
+    async def _check_disk(self) -> None:
+        """Not for each of many calls at once: what was free a moment ago tells as much as what is free now."""
+        now_s = self._clock.monotonic()
+        if self._disk_seen_s is None or now_s - self._disk_seen_s >= DISK_IS_KNOWN_FOR_S:
+            await asyncio.to_thread(check_disk, self._spool)
+            self._disk_seen_s = now_s
 
     async def _open_or_forget(self, job: Job, caps: Caps, still: Job | None, terms: Terms | None) -> Opened:
         try:

@@ -15,22 +15,40 @@ logger = logging.getLogger(__name__)
 
 
 class PreviewMaker:
-    """Makes previews in the background; only an answer that shows one waits for it. Without a ``folder``, none."""
+    """Makes previews in the background; only an answer that shows one waits for it. Without a ``folder``, none.
 
-    def __init__(self, folder: Path | None, decoder: Decoder) -> None:
+    ``at_once``: where answers show them; otherwise a preview is made when somebody waits for it, which is whoever
+    removes the files at the latest. A decoder takes a core from the last steps of its own job.
+    """
+
+    def __init__(self, folder: Path | None, decoder: Decoder, *, at_once: bool) -> None:
         self._folder = folder
         self._decoder = decoder
+        self._at_once = at_once
+        self._put_off: dict[str, tuple[Job, Sequence[Path]]] = {}
         self._making: dict[str, asyncio.Task[None]] = {}
 
     def begin(self, job: Job, paths: Sequence[Path]) -> None:
-        """Begin the preview of a job's files, which have to stay until ``wait`` returns."""
+        """Begin the preview of a job's files, which have to stay until ``wait`` returns, or ``drop`` is called."""
+        if self._at_once:
+            self._make(job, paths)
+        else:
+            self._put_off[job.id] = job, paths
+
+    def drop(self, job_id: str) -> None:
+        """Do not begin what is still put off."""
+        self._put_off.pop(job_id, None)
+
+    def _make(self, job: Job, paths: Sequence[Path]) -> None:
         if self._folder is None:
             return
         self._making[job.id] = making = asyncio.create_task(keep_preview(job, paths, self._folder, self._decoder))
         making.add_done_callback(lambda _: self._forget(job.id, making))
 
     async def wait(self, job_id: str, at_most_s: float | None = None) -> None:
-        """Wait for this job's preview, if one is being made; after ``at_most_s`` seconds it is given up."""
+        """Wait for this job's preview, if there is to be one; after ``at_most_s`` seconds it is given up."""
+        if (put_off := self._put_off.pop(job_id, None)) is not None:
+            self._make(*put_off)
         if (making := self._making.get(job_id)) is not None:
             await asyncio.wait({making}, timeout=at_most_s)
             # The caller removes the files now.

@@ -55,6 +55,7 @@ class JobRecord:
     ``is_orphan``: it was taken over in the middle of a submit, whose answer can only come to somebody else.
     ``is_carried``: its request is made by the courier, which need not be waited for.
     ``first_look``: the one that was begun while the handle is being written.
+    ``is_new``: this process has just made up its id, so that nobody can know anything of it; until its first step.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class JobRecord:
         self.is_behind = False
         self.is_carried = False
         self.first_look: asyncio.Task[Running | Finished] | None = None
+        self.is_new = False
         self.is_orphan = job.state is JobState.SUBMITTING
         # A mark of a clock that was ahead is no later than when the job came here.
         self.planned_at = max(job.created_at, min(job.in_line_at or job.created_at, self.now))

@@ -122,6 +122,7 @@ class JobRunner:
             return job
         held = Held(job.created_at, self._clock.monotonic()) if is_new else self._parked_plans.pop(job.id, None)
         record = JobRecord(job, self._ledger, self._write_ahead, self._clock, self._watch.tell, held)
+        record.is_new = is_new
         # Before anything is awaited: one job has one driver.
         self._records[job.id] = record
         self._watch.hold(job)

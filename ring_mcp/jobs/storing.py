@@ -36,7 +36,6 @@ from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.jobs.sidecars import Sidecars, upload_metadata
 from ring_mcp.jobs.thumbnails import Thumbnails
 from ring_mcp.ledger.audit import asset_row
-from ring_mcp.media.credentials import look_for_credentials
 from ring_mcp.media.decoding import Decoder
 from ring_mcp.providers.base import Finished, Providers
 from ring_mcp.storage.base import Storage
@@ -98,6 +97,8 @@ class Storing:
         finally:  # even if the process ends just after the last write
             if record.job.is_settled:
                 await self.leave(record)
+            else:
+                self._previews.drop(record.job.id)
 
     async def _store(self, record: JobRecord, tries: int) -> Pause | Park | None:
         if isinstance(record.job.plan, VideoPlan) and not record.job.plan.persist:
@@ -206,8 +207,6 @@ class Storing:
             ]
             self._previews.begin(job, there)  # an answer that shows it waits for it; the result does not
         key = _key(job, index, media.extension)
-        # In parallel to the upload: it reads the whole file again.
-        looking = asyncio.create_task(asyncio.to_thread(look_for_credentials, media.path, media.content_type))
         with step_of("store", job):
             stored = await self._storage.put(key, media, upload_metadata(job))
         asset = Asset(
@@ -223,7 +222,7 @@ class Storing:
             width_px=media.width_px,
             height_px=media.height_px,
             duration_s=media.duration_s,
-            content_credentials=await looking,
+            content_credentials=media.content_credentials,
         )
         if self._sidecars is not None:
             asset, warnings = await self._sidecars.keep(job, asset)

@@ -35,7 +35,7 @@ class JobWatch:
         self._hears = hears
         self._clock = clock
         self._held: dict[str, Job] = {}
-        self._listeners: dict[str, set[asyncio.Event]] = {}
+        self._listeners: dict[str, set[_Change]] = {}
         self._behind: set[str] = set()
         self._asleep: dict[str, asyncio.Future[None]] = {}
         self._closing = False
@@ -141,14 +141,14 @@ class JobWatch:
             self._wake(job_id)
 
     @contextlib.contextmanager
-    def _subscribe(self, job_id: str) -> Iterator[asyncio.Event]:
-        event = asyncio.Event()
-        self._listeners.setdefault(job_id, set()).add(event)
+    def _subscribe(self, job_id: str) -> Iterator[_Change]:
+        changed = _Change()
+        self._listeners.setdefault(job_id, set()).add(changed)
         try:
-            yield event
+            yield changed
         finally:
             listeners = self._listeners[job_id]
-            listeners.discard(event)
+            listeners.discard(changed)
             if not listeners:
                 del self._listeners[job_id]
 
@@ -158,17 +158,42 @@ class JobWatch:
         return job_id in self._held or self._hears()
 
     def _wake(self, job_id: str) -> None:
-        for event in self._listeners.get(job_id, ()):
-            event.set()
+        for changed in self._listeners.get(job_id, ()):
+            changed.set()
 
-    async def _happens(self, event: asyncio.Event, timeout_s: float) -> None:
-        ends = [asyncio.ensure_future(self._clock.sleep(timeout_s)), asyncio.ensure_future(event.wait())]
+    async def _happens(self, changed: _Change, timeout_s: float) -> None:
+        waiting = changed.await_next()
+        if waiting.done():
+            return
+        sleeping = asyncio.ensure_future(self._clock.sleep(timeout_s))
+        sleeping.add_done_callback(lambda _: _end_wait(waiting))
         try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await waiting
         finally:
-            for end in ends:
-                end.cancel()
-            await asyncio.gather(*ends, return_exceptions=True)
+            sleeping.cancel()
+
+
+class _Change:
+    """An event for one who waits, whom it takes no task: a caller waits for each change of its job."""
+
+    def __init__(self) -> None:
+        self._has_come = False
+        self._waiting: asyncio.Future[None] | None = None
+
+    def set(self) -> None:
+        self._has_come = True
+        if self._waiting is not None:
+            _end_wait(self._waiting)
+
+    def clear(self) -> None:
+        self._has_come = False
+
+    def await_next(self) -> asyncio.Future[None]:
+        """Done when it has come since ``clear``, or comes."""
+        self._waiting = asyncio.get_running_loop().create_future()
+        if self._has_come:
+            _end_wait(self._waiting)
+        return self._waiting
 
 
 def _end_wait(waiting: asyncio.Future[None]) -> None:

@@ -88,7 +88,7 @@ class Decoder:
 
     def warm(self) -> None:
         """Start the process, for what will come soon. Does not block."""
-        if self._worker is not None:
+        if self._worker is not None and self._worker.pid is None:
             self._thread.submit(self._worker.ensure)
 
     def close(self) -> None:

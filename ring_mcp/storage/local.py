@@ -27,6 +27,7 @@ _PROBE = b"\0" * (64 * 1024)
 # No copy takes so long: what is older belongs to nobody who is still at work.
 _STALE_S = 24 * 3600
 _PART = re.compile(r"\.ring-[0-9a-f]{32}\.part")
+_MOST_FOLDERS = 1000
 _CANNOT_SYNC_FOLDERS = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM})
 """What file systems say that cannot do it (some network shares) or do not let this user."""
 _FIX = "Make room or correct the permissions there, or set LOCAL_STORAGE_DIR (or RING_STATE_DIR) to another folder."
@@ -49,6 +50,7 @@ class LocalStorage(OpenUrls):
         self._links = links
         self._known_links = links or known_links
         self._swept: set[Path] = set()
+        self._inside: dict[Path, tuple[int, int]] = {}
 
     async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
         # anyio waits for the thread even when the caller is cancelled, and asyncio does not: no put goes on unseen.
@@ -71,7 +73,8 @@ class LocalStorage(OpenUrls):
             target = self._target(key)
         except StorageRefused:
             return Address(url)
-        return self._address_of(key, target) if await anyio.to_thread.run_sync(target.is_file) else Address(url)
+        # No thread for one look more than ``_target`` has taken: that would take ten times as long as the look.
+        return self._address_of(key, target) if target.is_file() else Address(url)
 
     def _address_of(self, key: str, target: Path) -> Address:
         if self._links is not None:
@@ -109,16 +112,34 @@ class LocalStorage(OpenUrls):
 
     def _target(self, key: str) -> Path:
         target = self._root.joinpath(*key_segments(key))
-        # A symlink inside the folder may still lead out of it.
-        try:
-            inside = target.resolve().is_relative_to(self._root.resolve())
-        except (OSError, RuntimeError):  # a loop of symlinks
-            inside = False
-        if not inside:
+        if not self._is_inside(target):
             raise StorageRefused(f"the storage key leads through a symlink out of {self._root}")
         return target
 
+    def _is_inside(self, target: Path) -> bool:
+        """A symlink inside the folder may still lead out of it. What was found to lie inside is known again by its
+        number, so that not every step of every path is looked at each time."""
+        folder = target.parent
+        try:
+            found = folder.stat()
+            place = (found.st_dev, found.st_ino)
+        except OSError:  # not made yet
+            place = None
+        if place is not None and self._inside.get(folder) == place and not target.is_symlink():
+            return True
+        try:
+            inside = target.resolve().is_relative_to(self._root.resolve())
+        except (OSError, RuntimeError):  # a loop of symlinks
+            return False
+        if inside and place is not None and not target.is_symlink():
+            if len(self._inside) >= _MOST_FOLDERS:  # callers name folders
+                self._inside.clear()
+            self._inside[folder] = place
+        return inside
+
     def _make_folder(self, folder: Path) -> None:
+        if folder.is_dir():
+            return
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         for path in reversed(missing):
             # Private down to the root. Below it the usual mode: the root decides who comes in at all.
@@ -174,7 +195,7 @@ def _link(source: BinaryIO, target: Path, media: MediaFile) -> bool:
     Nobody writes into a spool file once it is whole, and its own name goes when the job has ended. Where a folder gives
     its files another group or rights than the spool has, they are copied, so that they have them.
     """
-    if target.exists() or _gives_rights(target.parent):
+    if _gives_rights(target.parent):
         return False
     try:
         # Before the name and not after it: a name that survives a loss of power must have all of its bytes.

@@ -238,7 +238,7 @@ def engine_on(
         decoders.results,
         spool=spool,
         sharing=sharing,
-        previews=PreviewMaker(previews, decoders.results),
+        previews=PreviewMaker(previews, decoders.results, at_once=True),
         thumbnails=thumbnails,
         sidecars=Sidecars(storage, ledger_, spool) if sidecars else None,
     )

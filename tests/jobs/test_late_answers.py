@@ -211,6 +211,20 @@ async def test_a_plan_whose_answer_is_there_is_not_sent_again(
     assert driver.answers.job_ids() == []
 
 
+async def test_only_the_first_step_of_a_new_job_looks_for_no_answer(
+    fleet: tuple[Engine, Engine, SharedFolder],
+) -> None:
+    mine, _, _ = fleet
+    record = mine.record(await mine.new())
+    record.is_new = True
+    await sent(mine, record.job, finished())
+    states: list[JobState] = []
+    for _ in range(2):
+        assert await mine.late.look_before_sending(record) is None
+        states.append(record.job.state)
+    assert states == [_S.PLANNED, _S.STORING]
+
+
 async def test_a_plan_too_old_to_be_sent_may_still_be_answered(
     fleet: tuple[Engine, Engine, SharedFolder], clock: FakeClock
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import shutil
 import uuid
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -23,7 +24,7 @@ from ring_mcp.errors import (
     StorageRefused,
 )
 from ring_mcp.jobs.endings import Ending
-from ring_mcp.jobs.opening import NEEDED_DISK_BYTES, Prospect, check_disk, request_hash
+from ring_mcp.jobs.opening import DISK_IS_KNOWN_FOR_S, NEEDED_DISK_BYTES, Prospect, check_disk, request_hash
 from ring_mcp.jobs.outcomes import end_badly
 from ring_mcp.jobs.queue.in_process import InProcessQueue
 from ring_mcp.jobs.shared_names import input_name, local_input_name
@@ -124,6 +125,16 @@ async def test_a_disk_that_cannot_be_written_is_found_before_anything_is_written
     assert (caught.value.billed, "RING_STATE_DIR" in caught.value.next_action) == ("no", True)
     assert str(engine.state) in caught.value.message
     assert await rows(engine) == []
+
+
+async def test_a_disk_that_was_writable_a_second_ago_is_looked_at_again(engine: Engine, clock: FakeClock) -> None:
+    await open_(engine, sample_plan(prompt="one"))
+    shutil.rmtree(engine.spool)
+    engine.spool.write_text("a file where the folder should be")
+    clock.advance(DISK_IS_KNOWN_FOR_S)
+    with pytest.raises(StorageError, match="cannot be written"):
+        await open_(engine, sample_plan(prompt="two"))
+    assert len(await rows(engine)) == 1
 
 
 def test_a_disk_without_room_is_told_with_what_is_left(tmp_path: Path) -> None:

@@ -35,10 +35,11 @@ async def test_what_cannot_be_shown_leaves_nothing_and_raises_nothing(tmp_path: 
     assert not (tmp_path / f"{job.id}.jpg").exists()
 
 
-async def test_whoever_shows_a_preview_waits_for_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_whoever_shows_a_preview_waits_for_it(tmp_path: Path, at_once: bool) -> None:
     job, picture = sample_job(JobState.STORING), tmp_path / "picture"
     picture.write_bytes(jpeg())
-    maker = PreviewMaker(tmp_path, open_decoders().results)
+    maker = PreviewMaker(tmp_path, open_decoders().results, at_once=at_once)
     maker.begin(job, [picture])
     await asyncio.wait_for(maker.wait("another job"), LIMIT_S)
     await asyncio.wait_for(maker.wait(job.id), LIMIT_S)
@@ -62,17 +63,27 @@ class BusyDecoder:
 async def test_a_preview_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     job, busy = sample_job(JobState.STORING), BusyDecoder()
     decoder: Any = busy
-    maker = PreviewMaker(tmp_path, decoder)
+    maker = PreviewMaker(tmp_path, decoder, at_once=True)
     maker.begin(job, [])
     await asyncio.wait_for(maker.wait(job.id, 0.01), LIMIT_S)
     await asyncio.wait_for(maker.wait(job.id), LIMIT_S)
     assert busy.left == 1
 
 
+async def test_a_preview_that_nobody_waits_for_may_be_dropped(tmp_path: Path) -> None:
+    job, busy = sample_job(JobState.STORING), BusyDecoder()
+    decoder: Any = busy
+    maker = PreviewMaker(tmp_path, decoder, at_once=False)
+    maker.begin(job, [])
+    maker.drop(job.id)
+    await asyncio.wait_for(maker.wait(job.id), LIMIT_S)
+    assert busy.left == 0
+
+
 async def test_without_a_folder_there_is_nothing_to_wait_for(tmp_path: Path) -> None:
     job, picture = sample_job(JobState.STORING), tmp_path / "picture"
     picture.write_bytes(jpeg())
-    maker = PreviewMaker(None, open_decoders().results)
+    maker = PreviewMaker(None, open_decoders().results, at_once=True)
     maker.begin(job, [picture])
     await asyncio.wait_for(maker.wait(job.id), LIMIT_S)
     assert list(tmp_path.iterdir()) == [picture]

@@ -133,6 +133,30 @@ async def test_a_symlink_out_of_the_folder_is_refused(tmp_path: Path, link: str)
     assert list(outside.iterdir()) == []
 
 
+@pytest.mark.parametrize("link", ["generated", "generated/og"])
+async def test_a_folder_that_became_a_symlink_is_refused(tmp_path: Path, link: str) -> None:
+    """Although files were put into it before."""
+    storage, outside = LocalStorage(tmp_path / "files"), tmp_path / "outside"
+    for _ in range(2):
+        stored = await storage.put(KEY, spool(tmp_path / "s", b"x"), {})
+    (tmp_path / "files" / link).rename(tmp_path / "moved")
+    (outside / "og").mkdir(parents=True)
+    (tmp_path / "files" / link).symlink_to(outside)
+    with pytest.raises(StorageRefused, match="symlink"):
+        await storage.put(KEY, spool(tmp_path / "s", b"x"), {})
+    assert storage.local_path(stored.url) is None
+
+
+async def test_a_file_that_became_a_symlink_is_not_handed_out(tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    storage = LocalStorage(tmp_path / "files")
+    for _ in range(2):
+        stored = await storage.put(KEY, spool(tmp_path / "s", b"x"), {})
+    (tmp_path / "files" / KEY).unlink()
+    (tmp_path / "files" / KEY).symlink_to(tmp_path / "secret.png")
+    assert storage.local_path(stored.url) is None
+
+
 async def test_a_loop_of_symlinks_is_refused(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "generated").symlink_to("generated")
