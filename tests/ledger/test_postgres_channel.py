@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import pytest
 
@@ -132,3 +133,31 @@ async def test_a_refusal_is_an_error_of_the_ledger(channel: PostgresChannel) -> 
     with pytest.raises(LedgerError, match="refused a statement"):
         await channel.fetch("SELECT * FROM no_such_table")
     assert await channel.fetch("SELECT $1::int + 1 AS sum", 1) == [{"sum": 2}]
+
+
+async def test_a_server_that_has_vanished_is_noticed_within_half_a_minute() -> None:
+    channel = PostgresChannel("postgresql://nobody.invalid/none")
+    alive = channel._pool.kwargs
+    assert alive["keepalives_idle"] + alive["keepalives_interval"] * alive["keepalives_count"] == 30
+    assert (alive["autocommit"], alive["prepare_threshold"]) == (True, None)
+    pool = channel._pool
+    assert (pool.min_size, pool.max_size, pool.timeout, pool.reconnect_timeout) == (0, 3, 10.0, 5.0)
+    await channel.aclose()
+
+
+async def test_each_listener_hears_its_own_channel_at_the_address_for_listening(postgres: LedgerDatabase) -> None:
+    channel = PostgresChannel("postgresql://pooler.invalid:1/nowhere", postgres.address, name="ring-mcp worker here:1")
+    heard: dict[str, list[str]] = {name: [] for name in ("one", "both", "another")}
+    gaps: list[str] = []
+    channel.on("one", heard["one"].append)
+    channel.on("one", heard["both"].append)
+    channel.on("another", heard["another"].append)
+    for name in ("first", "second"):
+        channel.after_a_gap(partial(gaps.append, name))
+    await channel.start()
+    await until(lambda: len(gaps) == 2)
+    for name in ("one", "another", "nobody's"):
+        postgres.query("SELECT pg_notify(:name, :what)", {"name": name, "what": f"to {name}"})
+    await until(lambda: heard["another"] == ["to another"])
+    assert (heard["one"], heard["both"], gaps) == (["to one"], ["to one"], ["first", "second"])
+    await channel.aclose()
