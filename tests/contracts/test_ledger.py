@@ -690,6 +690,9 @@ async def test_a_late_answer_undoes_the_delivery_of_unknown(ledger: Ledger) -> N
 async def test_pages_follow_each_other_through_fifty_jobs_without_gap_or_repeat(ledger: Ledger) -> None:
     jobs = [await opened(ledger, created_at=START - timedelta(minutes=i // 4)) for i in range(50)]
     newest_first = [job.id for job in sorted(jobs, key=lambda job: (job.created_at, job.id), reverse=True)]
+    assert [job.id for job in (await ledger.list_jobs(JobQuery())).jobs] == newest_first[:20]
+    for limit in (0, -1):
+        assert [job.id for job in (await ledger.list_jobs(JobQuery(limit=limit))).jobs] == newest_first[:1]
     seen, cursor = list[str](), None
     while True:
         page = await ledger.list_jobs(JobQuery(limit=7, before=cursor))

@@ -216,6 +216,18 @@ async def test_too_many_questions_of_one_actor_cost_no_other_theirs(database: Le
         assert len(await ledger.get_question("approved")) == 1
 
 
+async def test_one_actor_may_have_four_hundred_unanswered_items(database: LedgerDatabase) -> None:
+    async with database.started() as ledger:
+        sizes = {"first": 200, "second": 199, "third": 1, "fourth": 1}
+        left = []
+        for n, (name, size) in enumerate(sizes.items()):
+            at = START + timedelta(minutes=n)
+            await ledger.put_question([item(f"v1:{k}", id=name, asked_at=at) for k in range(size)])
+            left.append(len(await ledger.get_question("first")))
+        assert left == [200, 200, 200, 0]
+        assert len(await ledger.get_question("second")) == 199
+
+
 async def test_waiting_questions_are_listed_newest_first_while_they_can_be_answered(database: LedgerDatabase) -> None:
     async with database.started() as ledger:
         for name, minutes in (("first", 1), ("third", 3), ("second", 2)):

@@ -433,6 +433,15 @@ async def test_a_reader_cannot_write(sqlite: LedgerDatabase) -> None:
         await ledger.open(planned(), NO_CAPS)
 
 
+async def test_who_reads_or_writes_waits_half_a_minute_for_others(sqlite: LedgerDatabase) -> None:
+    def ask() -> Transaction[list[object]]:
+        return [value for row in (yield Statement("PRAGMA busy_timeout")) for value in row.values()]
+
+    async with sqlite.started() as ledger:
+        assert isinstance(ledger, SqliteLedger)
+        assert await ledger._read(ask()) == await ledger._write(ask()) == [30_000]
+
+
 async def test_callers_that_are_cancelled_while_they_wait_leave_the_ledger_usable(sqlite: LedgerDatabase) -> None:
     async with sqlite.started() as ledger, other_process(sqlite) as other:
         await other.ask("hold_the_write_lock")

@@ -76,7 +76,7 @@ async def test_clips_have_a_lower_priority_than_pictures(postgres: LedgerDatabas
     async with postgres.started() as ledger:
         await opened(ledger, kind="video")
     assert postgres.query(f"SELECT priority FROM {TABLE}") == [{"priority": CLIP}]
-    assert CLIP < PICTURE
+    assert (CLIP, PICTURE) == (0, 1), "servers of an older version queue into the same line"
 
 
 def test_an_entrypoint_tells_accounts_apart_and_nothing_of_the_key() -> None:
@@ -89,7 +89,13 @@ def test_an_entrypoint_tells_accounts_apart_and_nothing_of_the_key() -> None:
     ]
     names = {name_entrypoint(account, sandbox=sandbox) for account in accounts for sandbox in (False, True)}
     assert len(names) == 10
+    assert name_entrypoint(ACCOUNT, sandbox=False) == "ring-mcp/real/xai/956db3a823fbd383", "older tasks have it"
     assert not any(str(ACCOUNT.key_fingerprint)[:8] in name for name in names)
+
+
+def test_names_in_the_database_are_those_that_its_triggers_know() -> None:
+    found = (TABLE, tasks.JOBS_CHANNEL, tasks.WAKE_CHANNEL, tasks.ACCOUNTS_CHANNEL)
+    assert found == ("ring_mcp_pgqueuer", "ring_mcp_jobs", "ring_mcp_wake", "ring_mcp_accounts")
 
 
 async def test_entrypoints_are_those_of_the_holders_accounts(postgres: LedgerDatabase) -> None:
