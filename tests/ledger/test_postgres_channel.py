@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -137,7 +138,7 @@ async def test_a_refusal_is_an_error_of_the_ledger(channel: PostgresChannel) -> 
 
 async def test_a_server_that_has_vanished_is_noticed_within_half_a_minute() -> None:
     channel = PostgresChannel("postgresql://nobody.invalid/none")
-    alive = channel._pool.kwargs
+    alive: Any = channel._pool.kwargs
     assert alive["keepalives_idle"] + alive["keepalives_interval"] * alive["keepalives_count"] == 30
     assert (alive["autocommit"], alive["prepare_threshold"]) == (True, None)
     pool = channel._pool

@@ -218,6 +218,9 @@ async def test_too_many_questions_of_one_actor_cost_no_other_theirs(database: Le
 
 async def test_one_actor_may_have_four_hundred_unanswered_items(database: LedgerDatabase) -> None:
     async with database.started() as ledger:
+        for other in (item(id="anna's", actor_id="anna"), item(id="played", sandbox=True), item(id="answered")):
+            await ledger.put_question([other])
+        await ledger.approve_question("answered", START)
         sizes = {"first": 200, "second": 199, "third": 1, "fourth": 1}
         left = []
         for n, (name, size) in enumerate(sizes.items()):

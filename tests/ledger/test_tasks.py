@@ -90,6 +90,7 @@ def test_an_entrypoint_tells_accounts_apart_and_nothing_of_the_key() -> None:
     names = {name_entrypoint(account, sandbox=sandbox) for account in accounts for sandbox in (False, True)}
     assert len(names) == 10
     assert name_entrypoint(ACCOUNT, sandbox=False) == "ring-mcp/real/xai/956db3a823fbd383", "older tasks have it"
+    assert name_entrypoint(ACCOUNT, sandbox=True).startswith("ring-mcp/sandbox/xai/")
     assert not any(str(ACCOUNT.key_fingerprint)[:8] in name for name in names)
 
 
@@ -309,3 +310,17 @@ async def test_an_accounts_id_is_written_beside_its_own_key_alone(
     found = [rows[name]["account_id"] for name in names]
     fits = [(each.endpoint, each.account_id, each.key_fingerprint) == (endpoint, None, "key") for each in accounts]
     assert found == ["team" if fit else each.account_id for fit, each in zip(fits, accounts, strict=True)]
+
+
+async def test_who_queues_a_due_task_again_makes_it_no_younger(postgres: LedgerDatabase) -> None:
+    """Otherwise a job that nobody takes would never count as stranded while people look at it."""
+    ago = f"SELECT execute_after < now() - interval '1 hour' AS is_old FROM {TABLE}"
+    async with postgres.started() as ledger:
+        job = await opened(ledger)
+        postgres.query(f"UPDATE {TABLE} SET execute_after = now() - interval '2 hours'")
+        await run(postgres, tasks.enqueue(job))
+        assert postgres.query(ago) == [{"is_old": True}]
+        postgres.query(f"""UPDATE {TABLE} SET headers = '{{"asked": true}}'""")
+        for asked in (False, True):
+            await run(postgres, tasks.enqueue(job, asked=asked))
+        assert postgres.query(ago) == [{"is_old": True}]
