@@ -319,14 +319,14 @@ async def test_wrong_sums_are_told_in_one_order_each_with_its_whose(ledger: Ledg
     for table in ("media_job_costs", "media_job_counts", "media_job_days", "media_job_states"):
         database.query(f"DELETE FROM {table}")
     whose = ["anna", "anna, sandbox", "bert", "bert, sandbox"]
-    days = ["2026-11-20", "2026-11-21"]
+    told = ["2026-11-20", "2026-11-21"]
     wrong = await ledger.find_wrong_sums()
-    money = [(f"US dollars reserved of {day}", of) for day in days for of in whose]
+    money = [(f"US dollars reserved of {day}", of) for day in told for of in whose]
     states = [(f"{state} jobs", of) for state in ("planned", "unknown") for of in ("everybody", "everybody, sandbox")]
     counts = [(what, of) for of in whose for what in ("open jobs", "jobs of unknown outcome")]
     by_model = [
         (f"US dollars of {number} jobs of {sample_plan().model} of {day}", of)
-        for day, number in zip(days, (-1, -2), strict=True)
+        for day, number in zip(told, (-1, -2), strict=True)
         for of in whose
     ]
     assert [(each.what, each.of) for each in wrong] == [*money, *states, *counts, *by_model]

@@ -67,6 +67,17 @@ async def test_wrong_counts_are_found_and_made_right(database: LedgerDatabase) -
         assert await counts(ledger) == {"planned": 1}
 
 
+async def test_a_sum_in_parts_is_the_sum_of_its_parts(postgres: LedgerDatabase) -> None:
+    """As PostgreSQL keeps it, so that writers seldom wait for each other."""
+    async with postgres.started() as ledger:
+        for _ in range(3):
+            await ledger.open(planned(), NO_CAPS)
+        for part, jobs in ((98, 7), (99, -7)):
+            postgres.insert("media_job_states", {"sandbox": False, "state": "planned", "part": part, "jobs": jobs})
+        assert await counts(ledger) == {"planned": 3}
+        assert await ledger.find_wrong_sums() == []
+
+
 async def test_a_row_that_goes_is_no_longer_counted(database: LedgerDatabase) -> None:
     async with database.started() as ledger:
         job = (await ledger.open(planned(), NO_CAPS)).job

@@ -14,7 +14,7 @@ from ring_mcp.errors import LedgerError
 from ring_mcp.ledger.actors import ACTORS_CHANNEL
 from ring_mcp.ledger.postgres_channel import PostgresChannel
 from ring_mcp.ledger.statements import Statement, Transaction
-from ring_mcp.ledger.tasks import JOBS_CHANNEL
+from ring_mcp.ledger.tasks import JOBS_CHANNEL, WAKE_CHANNEL, ask_for
 from tests.fake_clock import START
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import opened
@@ -52,6 +52,17 @@ async def test_whoever_listens_hears_of_each_change_of_a_job(
         job = await opened(ledger, JobState.RENDERING)
     await until(lambda: len(heard) == 2)
     assert heard == [f"{job.id} {ledger.owner}"] * 2
+
+
+async def test_whoever_asks_for_a_job_wakes_its_driver(postgres: LedgerDatabase, channel: PostgresChannel) -> None:
+    heard: list[str] = []
+    channel.on(WAKE_CHANNEL, heard.append)
+    await channel.start()
+    await until(lambda: channel.is_listening)
+    async with postgres.started() as ledger:
+        job = await opened(ledger)
+    await channel.run(ask_for(job))
+    await until(lambda: heard == [job.id])
 
 
 async def test_whoever_listens_hears_of_each_change_of_the_team(
