@@ -199,6 +199,23 @@ async def test_sums_hold_when_many_write_at_once(ledger: Ledger, second_ledger: 
     assert (await ledger.spend(START, sandbox=False)).month_usd == sum(range(30))
 
 
+async def test_what_is_spent_adds_up_over_actors_days_and_states(ledger: Ledger) -> None:
+    jobs = [
+        await opened(ledger, state, actor_id=actor, created_at=at, sandbox=sandbox)
+        for actor in ("anna", "bert")
+        for at in (DAYS[0], DAYS[1], DAYS[3])
+        for state in (JobState.RENDERING, JobState.UNKNOWN, JobState.DONE)
+        for sandbox in (False, True)
+        if not sandbox or (actor, at) == ("anna", START)
+    ]
+    jobs += [await opened(ledger, actor_id="anna", reserved_usd=Decimal("0.01")) for _ in range(2)]
+    for sandbox in (False, True):
+        assert await ledger.spend(START, sandbox=sandbox) == added_up(jobs, START, sandbox=sandbox)
+        for actor in ("anna", "bert"):
+            own = added_up([job for job in jobs if job.actor_id == actor], START, sandbox=sandbox)
+            assert await ledger.spend(START, sandbox=sandbox, actor_id=actor) == own
+
+
 async def test_a_refused_call_counts_nothing(ledger: Ledger) -> None:
     with pytest.raises(CapExceeded):
         await ledger.open(planned(), Caps(per_day_usd=NOTHING))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ring_mcp.domain import RateBucket, Spacing
+from ring_mcp.domain.rates import Asking
 from ring_mcp.ledger import rates
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.rows import Dialect
@@ -51,7 +52,7 @@ async def ledger(sqlite: LedgerDatabase, clock: FakeClock) -> AsyncIterator[Ledg
         yield started
 
 
-def about(value: float) -> Any:
+def about(value: Any) -> Any:
     """Times are seconds since 1970, which leaves a few digits for their fractions."""
     return pytest.approx(value, abs=1e-4)
 
@@ -155,7 +156,12 @@ async def test_a_clock_ten_seconds_behind_was_not_set_back(
 
 
 async def test_buckets_are_told_in_the_order_of_their_names(ledger: Ledger) -> None:
-    names = [("xai/b", "m", "look"), ("xai/a", "n", "look"), ("xai/a", "m", "submit"), ("xai/a", "m", "look")]
+    names: list[tuple[str, str, Asking]] = [
+        ("xai/b", "m", "look"),
+        ("xai/a", "n", "look"),
+        ("xai/a", "m", "submit"),
+        ("xai/a", "m", "look"),
+    ]
     for account, model, asking in names:
         bucket = replace(BUCKET, account=account, model=model, asking=asking)
         await ledger.take_rate(bucket, LIMIT, 1, 0.0)
