@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import pytest
 
+from ring_mcp import telemetry
 from ring_mcp.domain import Account, Holder, Job, JobState
 from ring_mcp.errors import LedgerError
 from ring_mcp.ledger import tasks
 from ring_mcp.ledger.postgres_session import drive, open_connection
 from ring_mcp.ledger.statements import Transaction
 from ring_mcp.ledger.tasks import CLIP, PICTURE, TABLE, name_entrypoint
+from ring_mcp.metrics import Registry
+from tests.fake_clock import START, FakeClock
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import ACCOUNT, HOLDER, NO_CAPS, be_driven, left_behind, opened, planned
 
@@ -324,3 +328,16 @@ async def test_who_queues_a_due_task_again_makes_it_no_younger(postgres: LedgerD
         for asked in (False, True):
             await run(postgres, tasks.enqueue(job, asked=asked))
         assert postgres.query(ago) == [{"is_old": True}]
+
+
+async def test_a_job_taken_over_is_written_once_and_counted(postgres: LedgerDatabase) -> None:
+    clock = FakeClock(START + timedelta(minutes=5))
+    async with postgres.started() as ending:
+        job, other = [await opened(ending, JobState.RENDERING) for _ in range(2)]
+    async with postgres.started(clock) as heir:
+        with telemetry.measure(Registry()) as registry:
+            taken = await heir.claim_one(HOLDER, job.id)
+            assert taken == replace(job, owner=heir.owner, version=job.version + 1, updated_at=clock.now())
+            assert await heir.claim_one(HOLDER, job.id) == taken == await heir.get(job.id)
+        assert await heir.get(other.id) == other
+    assert registry.to_text().count('ring_mcp_jobs_taken_over_total{kind="image"} 1.0') == 1
