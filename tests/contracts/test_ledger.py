@@ -266,6 +266,32 @@ async def test_a_request_that_joins_needs_no_room_under_the_caps(ledger: Ledger)
     assert again.job.id == job.id
 
 
+@pytest.mark.parametrize("change", [{"sandbox": True}, {"request_hash": "v1:other"}, {"actor_id": "bert"}])
+@pytest.mark.parametrize("state", [JobState.UNKNOWN, JobState.RENDERING])
+async def test_a_request_of_another_actor_world_or_kind_joins_nothing(
+    ledger: Ledger, state: JobState, change: dict[str, Any]
+) -> None:
+    job = await opened(ledger, state, request_hash="v1:same")
+    await ledger.mark_delivered(job.id, LATER)
+    asked = planned(**{"request_hash": "v1:same", **change})
+    assert not (await ledger.open(asked, NO_CAPS)).joined
+
+
+@pytest.mark.parametrize("newest", [0, 1, 2, 3])
+async def test_of_several_jobs_that_stand_the_newest_is_joined(
+    ledger: Ledger, database: LedgerDatabase, newest: int
+) -> None:
+    jobs = []
+    for number, state in enumerate([JobState.DONE, JobState.DONE, JobState.UNKNOWN, JobState.UNKNOWN]):
+        at = START + timedelta(minutes=10 if number == newest else number)
+        job = await opened(ledger, state, created_at=at)
+        if state is JobState.UNKNOWN:
+            await ledger.mark_delivered(job.id, LATER)
+        jobs.append(job)
+    database.query("UPDATE media_jobs SET request_hash = :hash", {"hash": "v1:same"})
+    assert (await ledger.open(planned(request_hash="v1:same"), NO_CAPS)).job.id == jobs[newest].id
+
+
 # Caps
 
 
@@ -664,6 +690,9 @@ async def test_a_late_answer_undoes_the_delivery_of_unknown(ledger: Ledger) -> N
 async def test_pages_follow_each_other_through_fifty_jobs_without_gap_or_repeat(ledger: Ledger) -> None:
     jobs = [await opened(ledger, created_at=START - timedelta(minutes=i // 4)) for i in range(50)]
     newest_first = [job.id for job in sorted(jobs, key=lambda job: (job.created_at, job.id), reverse=True)]
+    assert [job.id for job in (await ledger.list_jobs(JobQuery())).jobs] == newest_first[:20]
+    for limit in (0, -1):
+        assert [job.id for job in (await ledger.list_jobs(JobQuery(limit=limit))).jobs] == newest_first[:1]
     seen, cursor = list[str](), None
     while True:
         page = await ledger.list_jobs(JobQuery(limit=7, before=cursor))

@@ -11,7 +11,7 @@ import pytest
 from ring_mcp.domain import DRIVEN, Account, Holder, JobState
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.ledger.base import Ledger
-from tests.fake_clock import START
+from tests.fake_clock import START, FakeClock
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import ACCOUNT, HOLDER, be_driven, left_behind, opened, sample_plan
 from tests.one_now import one_now
@@ -88,6 +88,14 @@ async def test_a_job_of_a_living_process_is_not_stranded_whoever_asks(ledger: Le
     assert await ledger.list_stranded(nobody, "no-such-job") == []
 
 
+async def test_one_job_of_the_other_world_is_told_of_by_its_id(ledger: Ledger) -> None:
+    played = await left_behind(ledger, JobState.RENDERING, sandbox=True)
+    await left_behind(ledger, JobState.RENDERING, sandbox=True)
+    [found] = await ledger.list_stranded(HOLDER, played.id)
+    assert (found.account, found.sandbox, found.jobs) == (ACCOUNT, True, 1)
+    assert await ledger.list_stranded(HOLDER) == []
+
+
 @pytest.mark.parametrize("state", SETTLED)
 async def test_what_has_ended_or_is_unknown_is_not_stranded(ledger: Ledger, state: JobState) -> None:
     job = await left_behind(ledger, state) if state is JobState.UNKNOWN else await opened(ledger, state)
@@ -116,11 +124,15 @@ async def test_the_providers_own_id_completes_rows_that_know_the_key_alone(ledge
             Account(provider="xai"),
         )
     ]
+    other.append(await opened(ledger, JobState.DONE, **of(ACCOUNTS[1])))
     await ledger.complete_account(known)
     for job in fits:
         assert await ledger.get(job.id) == replace(job, account_id="team-1")
         assert (await ledger.save(job, replace(job, progress=50))).progress == 50, "its driver is not disturbed"
     assert [await ledger.get(job.id) for job in other] == other
+    await ledger.complete_account(replace(known, endpoint=ELSEWHERE))
+    completed = [await ledger.get(job.id) for job in other]
+    assert completed == [other[0], replace(other[1], account_id="team-1"), *other[2:]]
     rotated = Holder(sandbox=False, accounts=(replace(known, key_fingerprint="key-9"),))
     assert rotated.holds(known, sandbox=False)
 
@@ -133,10 +145,14 @@ async def test_no_ordinary_write_changes_whose_a_job_is(ledger: Ledger) -> None:
     assert (stored.progress, stored.account) == (9, ACCOUNT)
 
 
-async def test_a_job_handed_over_is_due_for_the_new_account(ledger: Ledger, second_ledger: Ledger) -> None:
+async def test_a_job_handed_over_is_due_for_the_new_account(
+    ledger: Ledger, second_ledger: Ledger, clock: FakeClock
+) -> None:
     to = Account(provider="xai", account_id="team-9", key_fingerprint="key-9")
     job = await left_behind(ledger, JobState.STORING, due_at=None)
+    clock.advance(300)
     given = await second_ledger.hand_over(job.id, to, sandbox=False)
+    assert (given.due_at, given.updated_at) == (clock.now(), clock.now())
     assert given == await ledger.get(job.id)
     assert (given.account, given.owner, given.version) == (to, None, job.version + 1)
     assert given.warnings == (f"handed over from {ACCOUNT} to {to}",)
@@ -157,6 +173,8 @@ async def test_a_job_goes_over_only_when_nobody_alive_has_it(ledger: Ledger, dat
         (job.id, ACCOUNT, False, "belongs to this account already"),
         ("no-such-job", to, False, "there is no job"),
     ]
+    played = await left_behind(ledger, JobState.RENDERING, sandbox=True)
+    wrong.append((played.id, to, False, "is of the sandbox, and this is not"))
     for state in SETTLED:
         wrong.append(((await opened(ledger, state)).id, to, False, f"is {state}: only a job that is under way"))
     for job_id, account, sandbox, text in wrong:

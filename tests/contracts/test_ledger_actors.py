@@ -69,6 +69,20 @@ async def test_who_was_revoked_comes_back_with_another_token(ledger: Ledger) -> 
     assert await ledger.find_member("ann") == Member(name="ann", may_spend=False, created_at=START)
 
 
+async def test_revoking_one_leaves_the_others_as_they_are(ledger: Ledger) -> None:
+    tokens = {name: await add(ledger, name, caps=CENTS) for name in ("carl", "ann", "bob")}
+    await ledger.revoke_member("bob", START)
+    assert [(each.name, each.revoked_at) for each in await ledger.list_members()] == [
+        ("ann", None),
+        ("bob", START),
+        ("carl", None),
+    ]
+    tokens["bob"] = await add(ledger, "bob", created_at=START + timedelta(hours=1))
+    found = await ledger.find_members(tokens.values())
+    assert {found[token].name: name for name, token in tokens.items()} == {name: name for name in tokens}
+    assert [each.caps for each in await ledger.list_members()] == [CENTS, Caps(), CENTS]
+
+
 async def test_who_may_only_look_opens_nothing(ledger: Ledger) -> None:
     await add(ledger, may_spend=False)
     with pytest.raises(LookOnly) as refusal:

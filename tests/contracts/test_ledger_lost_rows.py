@@ -48,6 +48,24 @@ async def test_a_row_come_back_leaves_its_key_to_its_heir(ledger: Ledger, databa
     assert (await ledger.spend(START, sandbox=False)).open_jobs == 2
 
 
+@pytest.mark.parametrize("other", [{"actor_id": "anna"}, {"sandbox": True}, {"idempotency_key": "another"}])
+async def test_a_row_come_back_keeps_a_key_that_nobody_else_has(
+    ledger: Ledger, database: LedgerDatabase, other: dict[str, Any]
+) -> None:
+    job = await opened(ledger, JobState.RENDERING, idempotency_key="mine")
+    database.query("DELETE FROM media_jobs")
+    await opened(ledger, **{"idempotency_key": "mine", **other})
+    assert await ledger.restore(job) == replace(job, version=job.version + 1)
+
+
+async def test_a_key_that_cost_nothing_is_no_heirs(ledger: Ledger, database: LedgerDatabase) -> None:
+    job = await opened(ledger, JobState.RENDERING, idempotency_key="mine")
+    database.query("DELETE FROM media_jobs")
+    free = await opened(ledger, JobState.SUBMITTING, idempotency_key="mine")
+    await ledger.save(free, carried(free, JobState.FAILED, settled_usd=NOTHING))
+    assert (await ledger.restore(job)).idempotency_key == "mine"
+
+
 async def test_a_write_goes_beyond_a_version_that_the_database_has_lost(ledger: Ledger) -> None:
     known = await opened(ledger, JobState.RENDERING)
     older = await ledger.get(known.id)
@@ -102,7 +120,9 @@ async def test_a_late_answer_counts_more_than_what_a_person_has_settled(
     ledger: Ledger, paid: bool, state: JobState
 ) -> None:
     submitting, told = await resolved(ledger, paid=paid)
-    answered = await ledger.save(told, replace(carried(submitting, state), delivered_at=None))
+    record = audit_row()
+    answered = await ledger.save(told, replace(carried(submitting, state), delivered_at=None), [record])
+    assert len(await ledger.records("generated_images", [record.id])) == 1
     assert answered == await ledger.get(told.id)
     assert (answered.state, answered.delivered_at) == (state, None)
     spend = await ledger.spend(START, sandbox=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +15,7 @@ from ring_mcp.errors import CapExceeded, InvalidRequest
 from ring_mcp.ledger.base import JobQuery, Ledger
 from tests.fake_clock import START
 from tests.jobs.engine import still_clip_plan
+from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import NO_CAPS, PRICE_USD, carried, planned, sample_plan
 
 CLIP_USD = Decimal("0.30")
@@ -229,3 +231,70 @@ async def test_of_two_clips_at_once_one_takes_the_still(ledger: Ledger, second_l
         *(which.open(one, NO_CAPS, a_still(one)) for which, one in zip((ledger, second_ledger), asked, strict=True))
     )
     assert sorted(opened.still is not None and opened.still.id == still.id for opened in both) == [False, True]
+
+
+async def broken_off(ledger: Ledger, **facts: Any) -> Job:
+    """A still under way whose clip has failed."""
+    first = clip()
+    opened = await ledger.open(first, NO_CAPS, a_still(first, **facts))
+    assert opened.still is not None
+    still = await ended(ledger, opened.still, JobState.SUBMITTING, JobState.RENDERING)
+    await ended(ledger, opened.job, JobState.FAILED, settled_usd=Decimal(0))
+    return still
+
+
+@pytest.mark.parametrize("change", [{"actor_id": "somebody else"}, {"sandbox": True}, {"request_hash": "v1:a tern"}])
+async def test_another_still_under_way_is_not_taken_either(ledger: Ledger, change: dict[str, Any]) -> None:
+    await broken_off(ledger)
+    assert await ledger.find_unused_still(a_still(clip(), **change)) is None
+
+
+async def test_a_still_under_way_of_no_known_account_is_anybodys(ledger: Ledger) -> None:
+    still = await broken_off(ledger, key_fingerprint=None)
+    found = await ledger.find_unused_still(a_still(clip()))
+    assert found is not None
+    assert found.id == still.id
+
+
+async def test_a_still_under_way_of_a_strange_account_hides_no_older_one(ledger: Ledger) -> None:
+    mine = await broken_off(ledger)
+    await broken_off(ledger, key_fingerprint="another", created_at=START + timedelta(minutes=1))
+    found = await ledger.find_unused_still(a_still(clip()))
+    assert found is not None
+    assert found.id == mine.id
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+async def test_the_newest_still_is_taken_first(ledger: Ledger, database: LedgerDatabase, is_done: bool) -> None:
+    stills = []
+    for minutes in (1, 3, 2):
+        asked, at = clip(), START + timedelta(minutes=minutes)
+        opened = await ledger.open(asked, NO_CAPS, planned(parent_job_id=asked.id, created_at=at))
+        assert opened.still is not None
+        way = (JobState.SUBMITTING, JobState.STORING, JobState.DONE) if is_done else (JobState.SUBMITTING,)
+        stills.append(await ended(ledger, opened.still, *way))
+        await ended(ledger, opened.job, JobState.SUBMITTING, JobState.FAILED)
+    # Of one hash only now: while one is unused, no other is made.
+    database.query("UPDATE media_jobs SET request_hash = :hash WHERE kind = 'image'", {"hash": "v1:a gull"})
+    found = await ledger.find_unused_still(a_still(clip()))
+    assert found is not None
+    assert found.id == stills[1].id
+
+
+@pytest.mark.parametrize(("was_sent", "is_taken"), [(True, True), (False, False)])
+async def test_a_still_that_a_refused_request_had_read_is_taken(
+    ledger: Ledger, database: LedgerDatabase, was_sent: bool, is_taken: bool
+) -> None:
+    """Newest first: what could not be read hides no older still."""
+    _, older = await clip_with_a_paid_still(ledger, JobState.FAILED)
+    asked, at = clip(), START + timedelta(minutes=1)
+    opened = await ledger.open(asked, NO_CAPS, planned(parent_job_id=asked.id, created_at=at, request_hash="v1:2"))
+    assert opened.still is not None
+    still = await ended(ledger, opened.still, JobState.SUBMITTING, JobState.STORING, JobState.DONE)
+    refused = Failure(code="invalid_request", message="prompt is too long", billed="no")
+    way = [JobState.SUBMITTING] * was_sent
+    await ended(ledger, opened.job, *way, JobState.FAILED, failure=refused)
+    database.query("UPDATE media_jobs SET request_hash = :hash WHERE id = :id", {"hash": "v1:a gull", "id": still.id})
+    found = await ledger.find_unused_still(a_still(clip()))
+    assert found is not None
+    assert found.id == (still if is_taken else older).id

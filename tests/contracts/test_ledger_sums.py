@@ -201,6 +201,23 @@ async def test_sums_hold_when_many_write_at_once(ledger: Ledger, second_ledger: 
     assert (await ledger.spend(START, sandbox=False)).month_usd == sum(range(30))
 
 
+async def test_what_is_spent_adds_up_over_actors_days_and_states(ledger: Ledger) -> None:
+    jobs = [
+        await opened(ledger, state, actor_id=actor, created_at=at, sandbox=sandbox)
+        for actor in ("anna", "bert")
+        for at in (DAYS[0], DAYS[1], DAYS[3])
+        for state in (JobState.RENDERING, JobState.UNKNOWN, JobState.DONE)
+        for sandbox in (False, True)
+        if not sandbox or (actor, at) == ("anna", START)
+    ]
+    jobs += [await opened(ledger, actor_id="anna", reserved_usd=Decimal("0.01")) for _ in range(2)]
+    for sandbox in (False, True):
+        assert await ledger.spend(START, sandbox=sandbox) == added_up(jobs, START, sandbox=sandbox)
+        for actor in ("anna", "bert"):
+            own = added_up([job for job in jobs if job.actor_id == actor], START, sandbox=sandbox)
+            assert await ledger.spend(START, sandbox=sandbox, actor_id=actor) == own
+
+
 async def test_a_refused_call_counts_nothing(ledger: Ledger) -> None:
     with pytest.raises(CapExceeded):
         await ledger.open(planned(), Caps(per_day_usd=NOTHING))
@@ -263,11 +280,13 @@ def lines(*days: str) -> tuple[PriceLine, ...]:
     return tuple(PriceLine(what="image", unit_usd=PRICE_USD, count=Decimal(1), as_of=day) for day in days)
 
 
-async def done(ledger: Ledger, billed_usd: str | None = "0.07", made: int = 1, **changes: Any) -> Job:
+async def done(
+    ledger: Ledger, billed_usd: str | None = "0.07", made: int = 1, finished_at: datetime = START, **changes: Any
+) -> Job:
     job = await opened(ledger, JobState.SUBMITTING, **changes)
     job = await ledger.save(job, carried(job, JobState.STORING, outputs=(Output(url=OUTPUT.url),) * made))
     billed = None if billed_usd is None else Decimal(billed_usd)
-    ended = carried(job, JobState.DONE, billed_usd=billed, settled_usd=billed or PRICE_USD, finished_at=START)
+    ended = carried(job, JobState.DONE, billed_usd=billed, settled_usd=billed or PRICE_USD, finished_at=finished_at)
     return await ledger.save(job, ended)
 
 
@@ -284,6 +303,55 @@ async def test_bills_are_summed_by_day_model_and_price_list(ledger: Ledger) -> N
         bill(clips, "2026-11-01", 1, "0.07"),
     ]
     assert await ledger.bills(START + timedelta(days=1), sandbox=False) == []
+
+
+async def test_bills_and_days_are_told_newest_first_from_a_day_on(ledger: Ledger) -> None:
+    for days in (2, 0, 1):
+        at = START - timedelta(days=days)
+        await done(ledger, created_at=at, finished_at=at)
+    of = [date(2026, 11, day) for day in (21, 20, 19)]
+    for since, told in ((2, of), (1, of[:2]), (0, of[:1])):
+        at = START - timedelta(days=since)
+        assert [bill.day for bill in await ledger.bills(at, sandbox=False)] == told
+        assert [day.day for day in await ledger.list_spent_days("local", at, sandbox=False)] == told
+
+
+async def test_days_are_those_of_one_actor_in_one_world(ledger: Ledger, database: LedgerDatabase) -> None:
+    await done(ledger, kind="video", plan=clip_plan())
+    await done(ledger)
+    await done(ledger, sandbox=True, plan=sample_plan().model_copy(update={"model": "played"}))
+    await done(ledger, actor_id="anna", plan=sample_plan().model_copy(update={"model": "anna's"}))
+    gone = await opened(ledger, plan=sample_plan().model_copy(update={"model": "gone"}))
+    database.query("DELETE FROM media_jobs WHERE id = :id", {"id": gone.id})
+    models = sorted([sample_plan().model, clip_plan().model])
+    for actor, sandbox, told in (("local", False, models), ("local", True, ["played"]), ("anna", False, ["anna's"])):
+        days = await ledger.list_spent_days(actor, START, sandbox=sandbox)
+        assert [(day.model, day.jobs) for day in days] == [(model, 1) for model in told]
+
+
+async def test_wrong_sums_are_told_in_one_order_each_with_its_whose(ledger: Ledger, database: LedgerDatabase) -> None:
+    for actor in ("bert", "anna"):
+        for sandbox in (True, False):
+            for days in (0, 1):
+                await opened(ledger, actor_id=actor, sandbox=sandbox, created_at=START - timedelta(days=days))
+            await opened(ledger, JobState.UNKNOWN, actor_id=actor, sandbox=sandbox)
+    for table in ("media_job_costs", "media_job_counts", "media_job_days", "media_job_states"):
+        database.query(f"DELETE FROM {table}")
+    whose = ["anna", "anna, sandbox", "bert", "bert, sandbox"]
+    told = ["2026-11-20", "2026-11-21"]
+    wrong = await ledger.find_wrong_sums()
+    money = [(f"US dollars reserved of {day}", of) for day in told for of in whose]
+    states = [(f"{state} jobs", of) for state in ("planned", "unknown") for of in ("everybody", "everybody, sandbox")]
+    counts = [(what, of) for of in whose for what in ("open jobs", "jobs of unknown outcome")]
+    by_model = [
+        (f"US dollars of {number} jobs of {sample_plan().model} of {day}", of)
+        for day, number in zip(told, (-1, -2), strict=True)
+        for of in whose
+    ]
+    assert [(each.what, each.of) for each in wrong] == [*money, *states, *counts, *by_model]
+    assert {each.too_much for each in wrong[:4]} == {-PRICE_USD}
+    await ledger.recount()
+    assert await ledger.find_wrong_sums() == []
 
 
 def bill(model: str, prices_of: str, jobs: int, billed_usd: str) -> BilledDay:

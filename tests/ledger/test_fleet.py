@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import platform
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -64,6 +67,17 @@ async def test_wrong_counts_are_found_and_made_right(database: LedgerDatabase) -
         assert await counts(ledger) == {"planned": 1}
 
 
+async def test_a_sum_in_parts_is_the_sum_of_its_parts(postgres: LedgerDatabase) -> None:
+    """As PostgreSQL keeps it, so that writers seldom wait for each other."""
+    async with postgres.started() as ledger:
+        for _ in range(3):
+            await ledger.open(planned(), NO_CAPS)
+        for part, jobs in ((98, 7), (99, -7)):
+            postgres.insert("media_job_states", {"sandbox": False, "state": "planned", "part": part, "jobs": jobs})
+        assert await counts(ledger) == {"planned": 3}
+        assert await ledger.find_wrong_sums() == []
+
+
 async def test_a_row_that_goes_is_no_longer_counted(database: LedgerDatabase) -> None:
     async with database.started() as ledger:
         job = (await ledger.open(planned(), NO_CAPS)).job
@@ -96,6 +110,29 @@ async def test_whoever_listens_to_the_database_is_named(postgres: LedgerDatabase
         [process] = await ledger.list_processes()
         assert (process.role, process.place) == ("worker", f"{('m?chine' * 10)[:32]}:4711")
         await channel.aclose()
+
+
+def test_a_session_is_named_by_program_role_machine_and_process() -> None:
+    """As an administrator finds it in pg_stat_activity, in at most 63 characters."""
+    assert fleet.name_session("worker", "machine", 4711) == "ring-mcp worker machine:4711"
+    longest = fleet.name_session("conductor", "x" * 40, 4_194_304)
+    assert longest == f"ring-mcp conductor {'x' * 32}:4194304"
+    assert len(longest) <= 63
+    assert fleet.name_session("stdio", "a\x1bb\u00e9", 1) == "ring-mcp stdio a?b?:1"
+    assert fleet.name_this_process("serve") == fleet.name_session("serve", platform.node(), os.getpid())
+    process = fleet.read_process("ring-mcp worker machine:4711", START)
+    assert (process.role, process.place, process.since) == ("worker", "machine:4711", START)
+
+
+async def test_only_jobs_of_ones_own_world_wait_in_its_queue(database: LedgerDatabase) -> None:
+    async with database.started() as ledger:
+        for minutes in (2, 0, 1):
+            await ledger.open(planned(created_at=START + timedelta(minutes=minutes)), NO_CAPS)
+        await ledger.open(planned(created_at=START - timedelta(hours=1), sandbox=True), NO_CAPS)
+        early = (await ledger.open(planned(created_at=START - timedelta(hours=2)), NO_CAPS)).job
+        await ledger.save(early, carried(early, JobState.SUBMITTING))
+        assert (await ledger.count_jobs(sandbox=False)).waiting_since == START
+        assert (await ledger.count_jobs(sandbox=True)).waiting_since == START - timedelta(hours=1)
 
 
 def test_a_label_that_says_nothing_is_somebody_unknown() -> None:

@@ -49,3 +49,46 @@ def test_a_still_is_locked_by_its_key_and_by_what_is_asked() -> None:
 def test_only_who_counts_what_others_spend_waits_for_them(caps: Caps, is_capped: bool) -> None:
     assert locks.is_capped(caps) is is_capped
     assert locks.of_spending(False) != locks.of_spending(True)
+
+
+def test_every_kind_of_lock_is_another_one() -> None:
+    """What has one name by chance, a key and a request and an actor, is not one thing."""
+    job = planned(actor_id="anna", request_hash="same")
+    keyed = planned(actor_id="anna", request_hash="same", idempotency_key="same")
+    caps = Caps(per_day_usd=planned().reserved_usd)
+    kinds = [
+        locks.of_request(job),
+        locks.of_request(keyed),
+        locks.of_key("anna", "same", sandbox=True),
+        *locks.of_money(caps, caps, "anna", sandbox=False),
+        *locks.of_money(caps, caps, "anna", sandbox=True),
+        locks.CLAIMS,
+    ]
+    assert len(set(kinds)) == 8
+    assert locks.of_money(caps, Caps(), "anna", sandbox=False) == [locks.of_spending(False)]
+    assert locks.of_money(caps, caps, "anna", sandbox=False)[1:] == [locks.of_spending(False)], "all money's last"
+    assert locks.of_money(Caps(), caps, "anna", sandbox=False) == locks.of_money(caps, caps, "anna", sandbox=False)[:1]
+    assert locks.of_money(Caps(), Caps(), "anna", sandbox=False) == []
+
+
+def test_a_lock_is_the_same_in_every_version() -> None:
+    """While servers are replaced one by one, old and new ones keep each other from paying twice."""
+    job = planned(actor_id="anna", request_hash="v1:a")
+    caps = Caps(per_day_usd=job.reserved_usd)
+    assert [
+        locks.of_request(job),
+        locks.of_key("anna", "mine", sandbox=True),
+        locks.of_spending(False),
+        *locks.of_money(Caps(), caps, "anna", sandbox=False),
+        locks.CLAIMS,
+    ] == [
+        1349482217898174832,
+        -3114608651797596726,
+        5914304556554280129,
+        2403901874635780548,
+        1919512167,
+    ]
+
+
+def test_any_text_of_a_caller_has_its_lock() -> None:
+    assert locks.of_key("anna", "\ud800", sandbox=False) != locks.of_key("anna", "?", sandbox=False)

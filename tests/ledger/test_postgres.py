@@ -21,6 +21,7 @@ from ring_mcp.ledger.migrations import Migration, migrations
 from ring_mcp.ledger.postgres import PostgresLedger, migrate
 from ring_mcp.ledger.statements import Transaction
 from tests.fake_clock import START, FakeClock
+from tests.jobs.engine import still_clip_plan
 from tests.ledger.waiting import LIMIT_S, until, until_somebody_waits_for_a_lock
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_process import other_process
@@ -242,12 +243,33 @@ def _fail_at_the_end(transaction: Transaction[T]) -> Transaction[T]:
 async def test_an_opening_whose_confirmation_was_lost_is_found(postgres: LedgerDatabase) -> None:
     ledger = Unconfirmed(postgres.address, FakeClock())
     ledger.lose = 1
-    clip, still = planned(kind="video"), planned()
+    clip, still = planned(kind="video", plan=still_clip_plan()), planned()
     opening = await ledger.open(clip, NO_CAPS, still)
     assert not opening.joined
     assert opening.job == await ledger.get(clip.id)
-    assert opening.still is None or opening.still.id == still.id
+    assert opening.still is not None
+    assert opening.still == await ledger.get(still.id)
+    ledger.lose = 1
+    alone = planned()
+    assert (await ledger.open(alone, NO_CAPS)).still is None
+    assert ledger._committing == set()
     await ledger.aclose()
+
+
+async def test_a_lease_is_a_minute_and_nobody_waits_long_for_a_connection_or_a_lock() -> None:
+    """As docs/postgres.md says; and of ten connections, three are for those who need no lock."""
+    ledger = PostgresLedger("postgresql://nobody.invalid/none", FakeClock())
+    assert (ledger.lease_s, ledger._grace_s, ledger._lock_timeout_s) == (60.0, 30.0, 5.0)
+    pool = ledger._pool
+    assert (pool.min_size, pool.max_size, pool.timeout, pool.reconnect_timeout) == (1, 10, 10.0, 5.0)
+    assert ledger._turns._all._value == 7
+    await ledger.aclose()
+
+
+@pytest.mark.parametrize(("connections", "with_locks"), [(1, 1), (2, 1), (4, 3), (100, 75)])
+async def test_a_quarter_of_the_connections_is_for_those_without_locks(connections: int, with_locks: int) -> None:
+    ledger = PostgresLedger("postgresql://nobody.invalid/none", FakeClock(), max_connections=connections)
+    assert ledger._turns._all._value == with_locks
 
 
 async def test_nothing_is_remembered_of_a_job_that_was_joined(postgres: LedgerDatabase) -> None:

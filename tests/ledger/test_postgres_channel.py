@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,7 @@ from ring_mcp.errors import LedgerError
 from ring_mcp.ledger.actors import ACTORS_CHANNEL
 from ring_mcp.ledger.postgres_channel import PostgresChannel
 from ring_mcp.ledger.statements import Statement, Transaction
-from ring_mcp.ledger.tasks import JOBS_CHANNEL
+from ring_mcp.ledger.tasks import JOBS_CHANNEL, WAKE_CHANNEL, ask_for
 from tests.fake_clock import START
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import opened
@@ -50,6 +52,17 @@ async def test_whoever_listens_hears_of_each_change_of_a_job(
         job = await opened(ledger, JobState.RENDERING)
     await until(lambda: len(heard) == 2)
     assert heard == [f"{job.id} {ledger.owner}"] * 2
+
+
+async def test_whoever_asks_for_a_job_wakes_its_driver(postgres: LedgerDatabase, channel: PostgresChannel) -> None:
+    heard: list[str] = []
+    channel.on(WAKE_CHANNEL, heard.append)
+    await channel.start()
+    await until(lambda: channel.is_listening)
+    async with postgres.started() as ledger:
+        job = await opened(ledger)
+    await channel.run(ask_for(job))
+    await until(lambda: heard == [job.id])
 
 
 async def test_whoever_listens_hears_of_each_change_of_the_team(
@@ -132,3 +145,31 @@ async def test_a_refusal_is_an_error_of_the_ledger(channel: PostgresChannel) -> 
     with pytest.raises(LedgerError, match="refused a statement"):
         await channel.fetch("SELECT * FROM no_such_table")
     assert await channel.fetch("SELECT $1::int + 1 AS sum", 1) == [{"sum": 2}]
+
+
+async def test_a_server_that_has_vanished_is_noticed_within_half_a_minute() -> None:
+    channel = PostgresChannel("postgresql://nobody.invalid/none")
+    alive: Any = channel._pool.kwargs
+    assert alive["keepalives_idle"] + alive["keepalives_interval"] * alive["keepalives_count"] == 30
+    assert (alive["autocommit"], alive["prepare_threshold"]) == (True, None)
+    pool = channel._pool
+    assert (pool.min_size, pool.max_size, pool.timeout, pool.reconnect_timeout) == (0, 3, 10.0, 5.0)
+    await channel.aclose()
+
+
+async def test_each_listener_hears_its_own_channel_at_the_address_for_listening(postgres: LedgerDatabase) -> None:
+    channel = PostgresChannel("postgresql://pooler.invalid:1/nowhere", postgres.address, name="ring-mcp worker here:1")
+    heard: dict[str, list[str]] = {name: [] for name in ("one", "both", "another")}
+    gaps: list[str] = []
+    channel.on("one", heard["one"].append)
+    channel.on("one", heard["both"].append)
+    channel.on("another", heard["another"].append)
+    for name in ("first", "second"):
+        channel.after_a_gap(partial(gaps.append, name))
+    await channel.start()
+    await until(lambda: len(gaps) == 2)
+    for name in ("one", "another", "nobody's"):
+        postgres.query("SELECT pg_notify(:name, :what)", {"name": name, "what": f"to {name}"})
+    await until(lambda: heard["another"] == ["to another"])
+    assert (heard["one"], heard["both"], gaps) == (["to one"], ["to one"], ["first", "second"])
+    await channel.aclose()

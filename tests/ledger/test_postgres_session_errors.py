@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg_pool import PoolTimeout
 
 from ring_mcp.errors import LedgerError
-from ring_mcp.ledger.postgres_session import open_connection, translate_errors
+from ring_mcp.ledger.postgres_session import (
+    CONNECT_TIMEOUT_S,
+    CONNECTION,
+    begin,
+    open_connection,
+    translate_errors,
+)
 
 SECRET = "postgresql://somebody:secret@db.example/ring"
 
@@ -85,3 +92,25 @@ async def test_a_cancellation_from_before_ends_nothing() -> None:
     await asyncio.sleep(0)
     working.cancel()
     assert await working == "written"
+
+
+class Listening:
+    """A connection that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told = ""
+
+    async def execute(self, sql: str) -> None:
+        self.told += sql
+
+
+@pytest.mark.parametrize(("wait_s", "told_ms"), [(5.0, 5000), (0.0126, 13), (0.0, 1), (-3.0, 1)])
+async def test_a_lock_is_waited_for_in_milliseconds_and_never_for_ever(wait_s: float, told_ms: int) -> None:
+    connection: Any = Listening()
+    await begin(connection, wait_s)
+    assert f"SET LOCAL lock_timeout = {told_ms};" in connection.told
+
+
+def test_a_connection_is_given_up_after_ten_seconds_and_prepares_nothing() -> None:
+    assert (CONNECT_TIMEOUT_S, CONNECTION["connect_timeout"]) == (10.0, 10)
+    assert (CONNECTION["autocommit"], CONNECTION["prepare_threshold"]) == (True, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ring_mcp.ledger import process_lock
 from ring_mcp.ledger.process_lock import ProcessLock
 
 HOLDER = """
@@ -165,3 +167,24 @@ def test_nobody_is_called_dead_whose_lock_cannot_be_looked_at(tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["", "..", "a" * 300, "a\0b"])
 def test_a_name_that_no_lock_can_have_is_nobody_s(tmp_path: Path, name: str) -> None:
     assert not ProcessLock(tmp_path).is_held(name)
+
+
+def test_what_cannot_be_opened_or_locked_is_not_called_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a-folder").mkdir()
+    (tmp_path / "dead").touch()
+    assert [path.name for path in ProcessLock(tmp_path).list_dead()] == ["dead"]
+
+    def refuse(descriptor: int) -> bool:
+        raise OSError(errno.ENOLCK, "no locks left")
+
+    monkeypatch.setattr(process_lock, "try_lock", refuse)
+    assert ProcessLock(tmp_path).list_dead() == []
+
+
+def test_nobody_s_own_lock_is_among_the_dead(tmp_path: Path) -> None:
+    """Another object of this process may look while the lock is being released."""
+    mine = ProcessLock(tmp_path)
+    (tmp_path / mine.name).touch()
+    assert mine.list_dead() == []
+    mine.remove_dead()
+    assert (tmp_path / mine.name).exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -196,3 +197,82 @@ async def test_old_and_too_many_questions_go(database: LedgerDatabase) -> None:
         assert await ledger.get_question("next") == []
         assert len(await ledger.get_question("many")) == MAX_OPEN_ITEMS
         assert len(await ledger.get_question("approved")) == 1
+
+
+async def test_too_many_questions_of_one_actor_cost_no_other_theirs(database: LedgerDatabase) -> None:
+    async with database.started() as ledger:
+        others = [item(id="anna's", actor_id="anna"), item(id="played", sandbox=True)]
+        approved = item(id="approved")
+        for each in (*others, approved):
+            await ledger.put_question([each])
+        await ledger.approve_question("approved", START)
+        sizes = {"first": 100, "second": 200, "third": 100, "fourth": 200}
+        for n, (name, size) in enumerate(sizes.items()):
+            at = START + timedelta(minutes=n)
+            await ledger.put_question([item(f"v1:{k}", id=name, asked_at=at) for k in range(size)])
+        left = {name: len(await ledger.get_question(name)) for name in sizes}
+        assert left == {"first": 0, "second": 0, "third": 100, "fourth": 200}, "a question goes as a whole"
+        assert [each.id for each in others if not await ledger.get_question(each.id)] == []
+        assert len(await ledger.get_question("approved")) == 1
+
+
+async def test_one_actor_may_have_four_hundred_unanswered_items(database: LedgerDatabase) -> None:
+    async with database.started() as ledger:
+        for other in (item(id="anna's", actor_id="anna"), item(id="played", sandbox=True), item(id="answered")):
+            await ledger.put_question([other])
+        await ledger.approve_question("answered", START)
+        sizes = {"first": 200, "second": 199, "third": 1, "fourth": 1}
+        left = []
+        for n, (name, size) in enumerate(sizes.items()):
+            at = START + timedelta(minutes=n)
+            await ledger.put_question([item(f"v1:{k}", id=name, asked_at=at) for k in range(size)])
+            left.append(len(await ledger.get_question("first")))
+        assert left == [200, 200, 200, 0]
+        assert len(await ledger.get_question("second")) == 199
+
+
+async def test_waiting_questions_are_listed_newest_first_while_they_can_be_answered(database: LedgerDatabase) -> None:
+    async with database.started() as ledger:
+        for name, minutes in (("first", 1), ("third", 3), ("second", 2)):
+            at = START + timedelta(minutes=minutes)
+            await ledger.put_question([item(id=name, asked_at=at, actor_id=f"actor of {name}")])
+        now = START + QUESTION_LIFE + timedelta(minutes=1)
+        assert [each.id for each in await ledger.list_questions(now, 10)] == ["third", "second"], "one ends now"
+        assert [each.id for each in await ledger.list_questions(START, 2)] == ["third", "second"]
+        await ledger.approve_question("third", START)
+        assert [each.id for each in await ledger.list_questions(START, 10)] == ["second", "first"]
+
+
+async def test_the_newest_question_that_can_be_answered_is_found_first(database: LedgerDatabase) -> None:
+    async with database.started() as ledger:
+        for name, minutes in (("first", 1), ("fourth", 4), ("second", 2), ("third", 3)):
+            await ledger.put_question([item(id=name, asked_at=START + timedelta(minutes=minutes))])
+        await ledger.put_question([item("v1:another", id="another", asked_at=START + timedelta(minutes=5))])
+        found = await ledger.find_questions("local", "v1:one", START, sandbox=False)
+        assert [each.id for each in found] == ["fourth", "third", "second"]
+        ends_at = START + QUESTION_LIFE + timedelta(minutes=3)
+        found = await ledger.find_questions("local", "v1:one", ends_at, sandbox=False)
+        assert [each.id for each in found] == ["fourth"]
+        for name, minutes in (("second", 5), ("first", 6)):
+            await ledger.approve_question(name, START + timedelta(minutes=minutes))
+        found = await ledger.find_questions("local", "v1:one", START, sandbox=False)
+        assert [each.id for each in found] == ["second", "first", "fourth", "third"]
+
+
+@pytest.mark.parametrize("other", [{"actor_id": "somebody else"}, {"sandbox": True}, {"request_hash": "v1:two"}])
+async def test_a_used_yes_leads_nobody_else_to_its_job(database: LedgerDatabase, other: dict[str, Any]) -> None:
+    async with database.started() as ledger:
+        await ledger.put_question([item()])
+        first = await ledger.open(wanted(), NO_CAPS, None, YES)
+        await ledger.put_question([item(id="unused")])
+        for terms in (YES, Terms(above_usd=ZERO, question_id="none", accepted=True)):
+            with pytest.raises(ConfirmationNeeded):
+                await ledger.open(wanted(**other), NO_CAPS, None, terms)
+        assert (await ledger.list_jobs(JobQuery())).jobs == [first.job]
+
+
+async def test_a_question_is_what_was_asked_word_for_word(database: LedgerDatabase) -> None:
+    asked = item(usd=Decimal("1.23456789"), what="a picture \x00 of a gull", sandbox=True, actor_id="anna")
+    async with database.started() as ledger:
+        await ledger.put_question([asked])
+        assert await ledger.get_question("q") == [replace(asked, what="a picture \ufffd of a gull")]

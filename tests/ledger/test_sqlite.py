@@ -187,6 +187,66 @@ async def test_a_full_disk_is_a_ledger_error_that_loses_nothing_written_before(s
         assert await ledger.get(job.id) == moved
 
 
+async def test_a_ping_that_cannot_write_says_so_and_breaks_nothing(sqlite: LedgerDatabase) -> None:
+    async with sqlite.started() as ledger:
+        await opened(ledger)
+        with files_of_at_most(PAGE_BYTES), pytest.raises(LedgerError, match="disk"):
+            await ledger.ping()
+        await ledger.ping()
+        assert not (await ledger.open(planned(), NO_CAPS)).joined
+    async with sqlite.started() as again:
+        assert len((await again.list_jobs(JobQuery())).jobs) == 2
+
+
+class Refusing:
+    """A connection whose next commit is refused without being undone, as where another process reads too long."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._refuses = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        if sql == "COMMIT" and self._refuses:
+            self._refuses = False
+            raise sqlite3.OperationalError("database is locked")
+        return self._connection.execute(sql, *parameters)
+
+
+async def test_a_refused_commit_of_a_ping_holds_up_nobody(sqlite: LedgerDatabase) -> None:
+    async with sqlite.started() as ledger, sqlite.started() as other:
+        assert isinstance(ledger, SqliteLedger)
+        connection: Any = Refusing(ledger._connect())
+        ledger._connection = connection
+        with pytest.raises(LedgerError, match="was locked by another process for 30 s"):
+            await ledger._in_thread(ledger._writer, ledger._write_page)
+        assert not connection.in_transaction
+        assert not (await other.open(planned(), NO_CAPS)).joined
+        await ledger.ping()
+
+
+async def test_what_sqlite_undoes_altogether_has_failed_altogether(sqlite: LedgerDatabase) -> None:
+    """As it does by itself when the disk is full."""
+    async with sqlite.started() as ledger:
+        assert isinstance(ledger, SqliteLedger)
+        sqlite.query(
+            "CREATE TRIGGER undo BEFORE INSERT ON media_jobs WHEN new.actor_id = 'anna'"
+            " BEGIN SELECT RAISE(ROLLBACK, 'all of it'); END"
+        )
+        hold = threading.Event()
+        ledger._writer.submit(hold.wait, LIMIT_S)
+        calls = [asyncio.create_task(ledger.open(planned(actor_id=of), NO_CAPS)) for of in ("bert", "anna", "carl")]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        hold.set()
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        assert [str(answer).endswith("failed: all of it") for answer in answers] == [True] * 3
+        assert (await ledger.list_jobs(JobQuery())).jobs == []
+        assert not (await ledger.open(planned(actor_id="bert"), NO_CAPS)).joined
+
+
 # Several processes
 
 
@@ -372,6 +432,15 @@ async def test_a_reader_cannot_write(sqlite: LedgerDatabase) -> None:
         await ledger.get(job.id)
     with pytest.raises(LedgerError, match="is closed"):
         await ledger.open(planned(), NO_CAPS)
+
+
+async def test_who_reads_or_writes_waits_half_a_minute_for_others(sqlite: LedgerDatabase) -> None:
+    def ask() -> Transaction[list[object]]:
+        return [value for row in (yield Statement("PRAGMA busy_timeout")) for value in row.values()]
+
+    async with sqlite.started() as ledger:
+        assert isinstance(ledger, SqliteLedger)
+        assert await ledger._read(ask()) == await ledger._write(ask()) == [30_000]
 
 
 async def test_callers_that_are_cancelled_while_they_wait_leave_the_ledger_usable(sqlite: LedgerDatabase) -> None:

@@ -6,9 +6,12 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from ring_mcp.errors import ConfigError
 from ring_mcp.extras import install_line
 from ring_mcp.ledger.postgres import migrate
-from ring_mcp.ledger.task_tables import name_tables
+from ring_mcp.ledger.task_tables import check_library, name_tables
 from ring_mcp.ledger.tasks import PREFIX, TABLE
 from tests.ledger_databases import LedgerDatabase
 
@@ -41,20 +44,19 @@ def test_what_stands_in_the_environment_for_pgqueuer_changes_nothing() -> None:
     assert said_by(program, **theirs) == said_by(program)
 
 
-def test_without_pgqueuer_the_line_that_installs_it_is_said() -> None:
-    program = """
-import sys
-sys.modules["pgqueuer"] = None
-from ring_mcp.errors import ConfigError
-from ring_mcp.ledger.task_tables import check_library
-try:
+def test_without_pgqueuer_the_line_that_installs_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     check_library()
-except ConfigError as exc:
-    print(exc.message)
-"""
-    said = said_by(program)
-    assert install_line("scale") in said
-    assert "DATABASE_URL" in said
+    monkeypatch.setitem(sys.modules, "pgqueuer", None)
+    with pytest.raises(ConfigError) as refusal:
+        check_library()
+    assert "DATABASE_URL" in refusal.value.message
+    assert refusal.value.message.endswith(f"Run: {install_line('scale')}")
+
+
+def test_tasks_outlive_a_crash_and_two_billion_of_them() -> None:
+    settings = name_tables()
+    assert (settings.durability.value, settings.widen_id, settings.db_schema) == ("durable", True, None)
+    assert settings.channel == "ring_mcp_pgqueuer"
 
 
 async def test_tables_that_are_behind_are_brought_up_to_date(postgres: LedgerDatabase) -> None:

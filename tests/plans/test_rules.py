@@ -18,12 +18,15 @@ from ring_mcp.plans.rules import (
     choose_model,
     join_counts,
     join_names,
+    list_living,
     model_named,
     prompt_price,
     provider_named,
     provider_of,
     ratio,
     show,
+    takers,
+    values,
 )
 from ring_mcp.presets import ImageModel, load_presets
 
@@ -214,6 +217,14 @@ def test_lists_read_as_people_write_them() -> None:
     assert join_names(["a", "b"]) == "a, b"
     assert join_counts({"a": 5, "b": 3}) == "5 with a, 3 with b"
     assert join_counts({"a": 5, "b": 3, "c": 3, "d": 5}) == "5 with a, 3 with b or c, 5 with d"
+
+
+def test_what_is_offered_is_what_models_here_to_stay_take_each_once() -> None:
+    table = models()
+    assert list_living(table) == ("new", "google's")
+    assert takers(table, lambda model: model.max_n > LIVING.max_n) == {}
+    ratios = values(table, lambda model: model.aspect_ratios)
+    assert ratios == tuple(dict.fromkeys((*LIVING.aspect_ratios, *table["google's"].aspect_ratios)))
 
 
 def test_a_rejected_choice_is_repeated_as_far_as_sixty_characters() -> None:
