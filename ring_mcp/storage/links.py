@@ -87,7 +87,7 @@ def load_secret(path: Path) -> bytes:
                     # A link fails where another process was first: its secret may have signed already.
                     os.link(new, path)
             finally:
-                new.unlink(missing_ok=True)
+                new.unlink()
         secret = path.read_bytes().strip()
     except OSError as exc:
         raise StorageError(
