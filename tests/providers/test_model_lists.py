@@ -45,6 +45,15 @@ def test_a_listed_image_model_has_its_names_and_its_prices_in_dollars(
     assert read_models(reply(200, {"models": [entry, {"id": ""}, {}, 5, None]}), "image") == [expected]
 
 
+@pytest.mark.parametrize(
+    ("said", "chars"),
+    [(4000, 4000), (1, 1), (0, None), (-1, None), (True, None), ("5", None), (1.5, None), (None, None)],
+)
+def test_how_long_a_prompt_may_be_is_a_number_or_not_told(said: Any, chars: int | None) -> None:
+    (model,) = read_models(reply(200, {"models": [{"id": "m", "max_prompt_length": said}]}), "video")
+    assert model.max_prompt_chars == chars
+
+
 def test_clips_are_listed_without_prices() -> None:
     entry = {"id": "v", "aliases": ["v-1"], "pricing": TIERS}
     assert read_models(reply(200, {"models": [entry]}), "video") == [
