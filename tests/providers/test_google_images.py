@@ -147,7 +147,7 @@ def test_a_picture_is_found_wherever_it_stands_and_its_tokens_are_priced(
     body: Any, count: int, cost: Decimal | None
 ) -> None:
     found = read(body)
-    assert len(found.outputs) == count
+    assert (len(found.outputs), found.warnings) == (count, ())
     assert all(output.url == ONE.url for output in found.outputs)
     assert found.billed_usd == cost
 
@@ -210,6 +210,7 @@ EMPTY: dict[str, tuple[Any, type[ProviderError], Billed, Decimal | None]] = {
     "no candidates, with a bill": ({"usageMetadata": BILLED_PROMPT}, GenerationFailed, "yes", PROMPT_COST),
     "candidates that are none": ({"candidates": [None, 3]}, OutcomeUnknown, "unknown", None),
     "no content": ({"candidates": [{"finishReason": "STOP"}]}, GenerationFailed, "unknown", None),
+    "a picture of no text": (answer({"inlineData": {"data": 7}}, usage=None), GenerationFailed, "unknown", None),
     "an empty picture": (answer({"inlineData": {"data": ""}}, usage=None), GenerationFailed, "unknown", None),
     "nothing": ({}, OutcomeUnknown, "unknown", None),
     "a list": ([], OutcomeUnknown, "unknown", None),
@@ -343,7 +344,7 @@ def test_bills_are_told_where_not_all_are_known() -> None:
         together([GONE, GONE], plan(n=2))
 
 
-def test_calls_of_which_nobody_knows_the_end_are_told_as_the_one_that_was_lost() -> None:
+def test_of_calls_that_failed_the_lost_one_is_told() -> None:
     with pytest.raises(OutcomeUnknown) as caught:
         together([OVERLOADED, OutcomeUnknown("502", http_status=502)], plan(n=2))
     assert (caught.value.provider, caught.value.http_status) == ("google", 502)

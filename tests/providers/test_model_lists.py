@@ -106,6 +106,26 @@ async def test_googles_pages_are_turned_to_the_last_and_only_media_count() -> No
     assert [seen.path for seen in server.requests] == ["/models?pageSize=1000", "/models?pageSize=1000&pageToken=a+b"]
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("gemini-9-image", "image"), ("nano-banana-3", "image"), ("imagen-4", "image"), ("veo-3", "video"),
+     ("gemini-omni-2", "video"), ("gemini-9-pro", None)],
+)  # fmt: skip
+def test_what_a_model_of_google_makes_is_known_by_its_family(name: str, kind: str | None) -> None:
+    listed, token = read_page(reply(200, {"models": [{"name": f"models/{name}"}]}), NOW)
+    assert [(model.name, model.kind) for model in listed] == ([(name, kind)] if kind else [])
+    assert token is None
+
+
+async def test_a_key_of_googles_works_if_it_may_list_a_model() -> None:
+    answers = [http(200, {"models": []}), http(400, KEY_REFUSED)]
+    async with RawServer(answering(*answers)) as server, plain(server.url) as connections:
+        await google(connections).check_key()
+        with pytest.raises(ProviderAuthError):
+            await google(connections).check_key()
+    assert {seen.path for seen in server.requests} == {"/models?pageSize=1"}
+
+
 async def test_pages_without_end_are_given_up() -> None:
     page = {"models": [], "nextPageToken": "more"}
     async with RawServer(answering(http(200, page))) as server, plain(server.url) as connections:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from ring_mcp.domain import consent, team
 from ring_mcp.errors import OutcomeUnknown, ProviderError, ProviderUnavailable
 from ring_mcp.providers.google import outcomes as google_outcomes
 from ring_mcp.providers.google import replies as google_replies
-from ring_mcp.providers.outcomes import Form, Row, Said, row_of
+from ring_mcp.providers.outcomes import ANY_STATUS, Form, Row, Said, row_of
 from ring_mcp.providers.replies import Reply
 from ring_mcp.providers.xai import outcomes as xai_outcomes
 from ring_mcp.providers.xai import replies as xai_replies
@@ -249,7 +250,21 @@ def test_what_is_known_of_the_bill_depends_on_what_was_asked(name: str) -> None:
     assert otherwise == BILLED_OTHERWISE.get(name, {})
 
 
-def test_only_of_a_job_that_may_live_a_row_says_that_asking_again_helps() -> None:
+def test_of_an_answer_nothing_is_taken_for_granted() -> None:
+    row = Row(when="", statuses=ANY_STATUS, error=ProviderUnavailable, billed="no", source="")
+    bare = Said(status=500, text="away")
+    assert replace(row, form=Form.TEXT, words=("away",)).is_for(bare), "it is no page"
+    assert not replace(row, form=Form.OWN, words=("away",)).is_for(bare), "it is not in the vendor's own form"
+    assert not replace(row, form=Form.ANY, with_bill=True).is_for(bare), "it carries no bill"
+
+
+@pytest.mark.parametrize("status", [100, 599, 999])
+@pytest.mark.parametrize("name", TABLES)
+def test_whatever_the_status_there_is_a_row(name: str, status: int) -> None:
+    assert row_of(Said(status=status), TABLES[name][0]).form is Form.ANY
+
+
+def test_only_of_a_job_that_may_live_asking_again_helps() -> None:
     said = {row.when: row.retryable for table, *_ in TABLES.values() for row in table if row.retryable is not None}
     assert said == {"it does not know the job, as it says now and then of one that runs, too": True}
 

@@ -183,16 +183,25 @@ async def test_a_folder_that_exists_keeps_its_mode(tmp_path: Path) -> None:
 
 
 async def test_the_url_is_a_file_uri_of_the_local_path(tmp_path: Path) -> None:
+    assert LocalStorage.name == "local"
     stored = await LocalStorage(tmp_path / "a folder").put(KEY, spool(tmp_path / "s", b"x"), {})
     assert stored.local_path == str(tmp_path / "a folder" / KEY)
     assert stored.url == (tmp_path / "a folder" / KEY).as_uri()
     assert stored.file_id is None
 
 
-@pytest.mark.parametrize("key", ["../outside.jpg", "", "generated/gone.jpg"])
-async def test_a_file_that_is_not_there_keeps_the_address_it_had(tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize("key", [None, "../outside.jpg", "", "generated/gone.jpg"])
+async def test_a_file_that_is_not_there_keeps_the_address_it_had(tmp_path: Path, key: str | None) -> None:
     address = "http://127.0.0.1:4321/files/outside.jpg"
     assert await LocalStorage(tmp_path / "files").address(address, key) == Address(address)
+
+
+async def test_where_files_are_handed_out_their_address_is_that_of_the_server(tmp_path: Path) -> None:
+    links = FileLinks("https://ring.example", b"secret")
+    storage = LocalStorage(tmp_path / "files", links)
+    stored = await storage.put(KEY, spool(tmp_path / "s", b"x"), {})
+    assert (stored.url, stored.local_path) == (links.url_of(KEY), None)
+    assert await storage.address("https://before.example/a.png", KEY) == Address(links.url_of(KEY))
 
 
 async def test_a_file_that_is_there_already_is_not_written_again(tmp_path: Path) -> None:
