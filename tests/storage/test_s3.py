@@ -239,7 +239,7 @@ async def test_of_a_large_file_two_parts_are_in_memory(server: BucketServer, tmp
             under_way -= 1
 
     server.before = hold
-    await server.storage().put(KEY, large(tmp_path / "s", 4), {})
+    await server.storage().put(KEY, large(tmp_path / "s", 3), {})
     assert most == 2
 
 
