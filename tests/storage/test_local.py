@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import hashlib
 import os
 import resource
@@ -110,7 +111,7 @@ def steps() -> Iterator[list[str]]:
     done: list[str] = []
 
     def note(frame: FrameType, event: str, called: Any) -> None:
-        if event == "c_call" and called.__name__ in STEPS:
+        if event == "c_call" and called.__name__ in STEPS and not isinstance(called.__self__, str):
             done.append(called.__name__)
 
     threading.setprofile(note)
@@ -358,10 +359,11 @@ async def test_a_disk_that_fails_under_a_folder_is_told(tmp_path: Path) -> None:
 async def test_a_put_leaves_nothing_open(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path / "files")
     await storage.put(KEY, spool(tmp_path / "s", b"x"), {})
+    gc.collect()
     before = len(list(Path("/dev/fd").iterdir()))
     for number in range(5):
         await storage.put(f"generated/og/{number}.png", spool(tmp_path / f"s-{number}", b"x"), {})
-    assert len(list(Path("/dev/fd").iterdir())) == before
+    assert len(list(Path("/dev/fd").iterdir())) <= before
 
 
 @pytest.mark.parametrize("number", [errno.EXDEV, errno.EPERM, errno.EMLINK])
