@@ -55,9 +55,9 @@ def _judge(response: httpx2.Response, max_bytes: int, provider: str) -> None:
             billed="yes",
         )
     # Before a byte is read. Twenty digits hold any size, and int() raises for thousands of them.
-    declared = response.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > max_bytes:
-        raise _too_large(int(declared[:20]), max_bytes, provider)
+    declared = response.headers.get("content-length", "")[:20]
+    if declared.isdecimal() and int(declared) > max_bytes:
+        raise _too_large(int(declared), max_bytes, provider)
 
 
 async def _write(response: httpx2.Response, path: Path, max_bytes: int, provider: str) -> Downloaded:

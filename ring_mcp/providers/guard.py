@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import socket
 from collections.abc import Collection
 
 import httpx2
@@ -77,7 +76,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             return await self._outgoing.handle_async_request(request)
         if self._outgoing.proxy_of(request.url) is not None:
             with contextlib.suppress(httpx2.ConnectError):  # the proxy may know it
-                await public_addresses(host, request.url.port or 443)
+                await public_addresses(host)
             return await self._outgoing.handle_async_request(request)
         return await self._connect(request, host)
 
@@ -86,7 +85,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         straight = self._outgoing.way(None)
         # The connection goes to an address that was checked, and the certificate still has to be that of the name.
         request.extensions = {**request.extensions, "sni_hostname": host}
-        first, *others = await public_addresses(host, request.url.port or 443)
+        first, *others = await public_addresses(host)
         request.url = request.url.copy_with(host=first)  # the Host header keeps the name
         for other in others:
             try:
@@ -100,14 +99,14 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         await self._outgoing.aclose()
 
 
-async def public_addresses(host: str, port: int) -> list[str]:
+async def public_addresses(host: str) -> list[str]:
     """The addresses of ``host``, at least one. Raises PrivateAddress if any is not public, ConnectError for none.
 
     Every address is checked: a name that also points into a private network is not trusted at all.
     """
     try:
         # Resolved once, and what was checked is what is connected to: a second look-up might give another answer.
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().getaddrinfo(host, None)
     except (OSError, ValueError) as exc:  # ValueError: a label is empty or too long
         raise httpx2.ConnectError(f"{host} cannot be resolved") from exc
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
@@ -121,7 +120,7 @@ async def public_addresses(host: str, port: int) -> list[str]:
 
 def is_public(address: str) -> bool:
     """Whether an IP address is one of the public internet; IPv4 inside IPv6 is looked at, too."""
-    ip = ipaddress.ip_address(address.split("%", 1)[0])
+    ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if inner is None and ip in _NAT64:

@@ -59,7 +59,7 @@ class ProviderHttp:
         self._clock = clock
         self._max_media_bytes = max_media_bytes
         # The key without the word Bearer, since a service may echo it alone.
-        self._masking = Masking(value.rsplit(" ", 1)[-1] for value in headers.values())
+        self._masking = Masking(value.split(" ")[-1] for value in headers.values())
         self._base_url = base_url
         self._headers = dict(headers)
         self._proxies = proxies
@@ -202,7 +202,7 @@ class ProviderHttp:
         if self._trusted.holds(parsed):
             return
         try:
-            await public_addresses(parsed.host, parsed.port or 443)
+            await public_addresses(parsed.host)
         except PrivateAddress as exc:
             exc.billed = "no"
             raise

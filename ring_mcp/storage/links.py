@@ -52,7 +52,7 @@ class FileLinks:
         """The key behind ``{signature}/{key}``, percent signs decoded, if the signature is right."""
         signature, _, key = path.partition("/")
         # As bytes: it raises for text that is not ASCII, and a path may hold any.
-        given = signature.encode()
+        given = signature.encode("utf-8", "surrogatepass")
         is_ours = hmac.compare_digest(given, self._signature(key).encode())
         is_our_first = hmac.compare_digest(given, self._first_signature(key).encode())
         return key if is_ours or is_our_first else None
@@ -87,7 +87,7 @@ def load_secret(path: Path) -> bytes:
                     # A link fails where another process was first: its secret may have signed already.
                     os.link(new, path)
             finally:
-                new.unlink(missing_ok=True)
+                new.unlink()
         secret = path.read_bytes().strip()
     except OSError as exc:
         raise StorageError(

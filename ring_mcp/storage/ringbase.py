@@ -174,7 +174,7 @@ class RingbaseStorage(OpenUrls):
 
 def api_url(base_url: str, path: str) -> str:
     """``{base}/api/v1/{path}``, the prefix exactly once however the base was written."""
-    return re.sub(r"(/+api/v1(/+upload)?)?/*$", "", base_url.strip(), count=1) + f"/api/v1/{path}"
+    return re.sub(r"(/+api/v1(/+upload)?)?/*$", "", base_url.strip()) + f"/api/v1/{path}"
 
 
 def upload_type(content_type: str) -> str:

@@ -130,7 +130,7 @@ def check_settings(
 def _is_plain_url(text: str) -> bool:
     try:
         url = urlsplit(text)
-        usable = url.scheme in ("http", "https") and bool(url.hostname) and (url.port or 1) > 0
+        usable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
     except ValueError:  # a port that is none
         return False
     return usable and "@" not in url.netloc and not url.query and not url.fragment and text.isprintable()

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
 from ring_mcp.errors import ProviderAuthError, ProviderError
+from ring_mcp.providers.base import Inputs
 from ring_mcp.providers.google.adapter import GoogleAdapter
+from ring_mcp.providers.google.images import GoogleImages
+from ring_mcp.providers.google.videos import GoogleVideos
 from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.xai.adapter import XaiAdapter
-from tests.providers.provider_samples import InstantClock, plain, reply
+from ring_mcp.providers.xai.images import XaiImages
+from ring_mcp.providers.xai.videos import XaiVideos
+from tests.providers.provider_samples import LIMIT_S, InstantClock, image_plan, plain, reply
 from tests.providers.raw_server import RawServer, answering, http
+from tests.providers.test_xai_videos import video_plan
 
 Adapter = XaiAdapter | GoogleAdapter
 
@@ -38,6 +45,29 @@ async def test_without_a_key_the_missing_variable_is_named_and_nobody_asked(name
         adapter(name, connections).check_ready()
     assert told.value.provider == name
     assert server.requests == []
+
+
+MAKERS: dict[str, Callable[[ProviderHttp], XaiImages | XaiVideos | GoogleImages | GoogleVideos]] = {
+    "xAI, images": lambda http: XaiImages(http, has_key=False, clock=InstantClock()),
+    "xAI, videos": lambda http: XaiVideos(http, has_key=False, clock=InstantClock()),
+    "Google, images": lambda http: GoogleImages(http, has_key=False, token_prices={}, clock=InstantClock()),
+    "Google, videos": lambda http: GoogleVideos(http, has_key=False, token_prices={}, clock=InstantClock()),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+async def test_without_a_key_nothing_is_sent(name: str, server: RawServer, tmp_path: Path) -> None:
+    plan = image_plan() if name.endswith("images") else video_plan()
+    async with plain(server.url) as connections:
+        with pytest.raises(ProviderAuthError, match="is not configured"):
+            await MAKERS[name](connections).submit(plan, Inputs(), spool=tmp_path / "job", deadline_s=LIMIT_S)
+    assert server.requests == []
+
+
+def test_who_reads_addresses_and_who_answers_with_the_result() -> None:
+    makers = (XaiImages, XaiVideos, GoogleImages, GoogleVideos)
+    assert [maker.fetches_inputs for maker in makers] == [True, True, False, False]
+    assert [maker.answers_with_result for maker in makers] == [False, False, True, False]
 
 
 @pytest.mark.parametrize("name", VARIABLES)

@@ -192,7 +192,7 @@ async def test_every_other_status_may_pass(status: int, path: Path) -> None:
     async with RawServer(answering(http(status))) as server, plain(server.url) as provider_http:
         with pytest.raises(ProviderUnavailable) as caught:
             await provider_http.download(server.url, path)
-    assert caught.value.retryable
+    assert (caught.value.billed, caught.value.http_status, caught.value.retryable) == ("yes", status, True)
     assert not path.exists()
 
 
@@ -295,6 +295,13 @@ async def test_an_address_that_is_no_web_address_is_a_bad_reply(url: str, path: 
     assert not path.exists()
 
 
+async def test_a_result_without_an_address_was_paid_for_all_the_same(path: Path) -> None:
+    async with plain("http://127.0.0.1:9") as provider_http:
+        with pytest.raises(ProviderBadReply, match="no http") as caught:
+            await provider_http.download("http://\x00/", path)
+    assert caught.value.billed == "yes"
+
+
 @pytest.mark.parametrize(
     "location", ["file:///etc/passwd", "data:text/plain,x", "ftp://127.0.0.1/", "http://127.0.0.1:99999/"]
 )
@@ -345,8 +352,9 @@ async def test_the_key_comes_back_when_a_redirect_leads_home_again(path: Path) -
 
 async def test_a_redirect_that_leads_nowhere_is_given_up_after_a_few_hops(path: Path) -> None:
     async with RawServer(answering(http(302, location="/again"))) as server, plain(server.url) as provider_http:
-        with pytest.raises(ProviderBadReply, match="redirect"):
+        with pytest.raises(ProviderBadReply, match="redirect") as caught:
             await provider_http.download(server.url, path)
+    assert caught.value.billed == "yes"
     assert len(server.requests) == 4
 
 
@@ -367,7 +375,7 @@ async def test_a_length_of_thousands_of_digits_is_only_too_large(path: Path) -> 
     # A client that minds less than ours what a header says: int() refuses so many digits by a ValueError.
     answer = httpx2.MockTransport(lambda _: httpx2.Response(200, headers={"content-length": "9" * 5_000}))
     async with httpx2.AsyncClient(transport=answer) as client:
-        with pytest.raises(MediaTooLarge):
+        with pytest.raises(MediaTooLarge, match=f": {10**20 - 1:,} bytes or more"):
             await fetch(client, "http://media.example/a.jpg", path, 100, "google")
     assert not path.exists()
 
@@ -432,12 +440,19 @@ async def test_a_full_disk_is_the_spools_owners_trouble(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("url", "is_a"),
-    [("http://localhost:1/a", PrivateAddress), ("nonsense", ProviderBadReply), ("http://[::1", ProviderBadReply)],
+    [
+        ("http://localhost:1/a", PrivateAddress),
+        ("nonsense", ProviderBadReply),
+        ("ftp://93.184.216.34/a", ProviderBadReply),
+        ("http://[::1", ProviderBadReply),
+        ("https://nowhere.invalid/a", ProviderUnavailable),
+    ],
 )
 async def test_an_address_of_a_caller_is_checked_without_connecting(url: str, is_a: type[ProviderError]) -> None:
     async with plain("http://127.0.0.1:9") as provider_http:
         await provider_http.check_address("http://127.0.0.1:9/a")
         await provider_http.check_address("http://93.184.216.34/a")
+        await provider_http.check_address("https://93.184.216.34/a")
         with pytest.raises(is_a) as caught:
             await provider_http.check_address(url)
     assert caught.value.billed == "no"

@@ -22,7 +22,7 @@ from ring_mcp.errors import (
 )
 from ring_mcp.providers.base import Finished, Inputs
 from ring_mcp.providers.google.images import read_reply, requests_of, together
-from ring_mcp.providers.google.replies import cost_usd, read_paid_error
+from ring_mcp.providers.google.replies import cost_usd, read_paid_error, tokens_of
 from tests.providers.provider_samples import NOW, image_plan, is_one_line, reply
 
 MODEL = "gemini-nano-banana-2.1"
@@ -103,6 +103,11 @@ def test_given_pictures_stand_before_the_words_in_each_call(ratio: str) -> None:
         assert body["generationConfig"]["imageConfig"] == {**shape, "imageSize": "1K"}
 
 
+def test_the_name_of_a_model_leads_to_no_other_place() -> None:
+    ((path, _),) = requests_of(plan(model="a/b?c"), Inputs())
+    assert path == "models/a%2Fb%3Fc:generateContent"
+
+
 def test_imagen_makes_all_pictures_in_one_call() -> None:
     ((path, body),) = requests_of(plan(model="imagen-4.0-generate-001", n=3, resolution="2k", seed=7), Inputs())
     assert path == "models/imagen-4.0-generate-001:predict"
@@ -142,7 +147,7 @@ def test_a_picture_is_found_wherever_it_stands_and_its_tokens_are_priced(
     body: Any, count: int, cost: Decimal | None
 ) -> None:
     found = read(body)
-    assert len(found.outputs) == count
+    assert (len(found.outputs), found.warnings) == (count, ())
     assert all(output.url == ONE.url for output in found.outputs)
     assert found.billed_usd == cost
 
@@ -156,9 +161,12 @@ def test_more_pictures_than_asked_for_are_told_and_not_kept(count: int) -> None:
     assert (len(predicted.outputs), predicted.warnings) == (1, found.warnings)
 
 
+@pytest.mark.parametrize("spelling", [("inlineData", "mimeType"), ("inline_data", "mime_type")])
 @pytest.mark.parametrize("mime_type", ["IMAGE/JPEG", "application/octet-stream", "Image/Avif", "", None])
-def test_a_picture_is_taken_however_its_type_is_written(mime_type: str | None) -> None:
-    assert read(answer({"inlineData": {"mimeType": mime_type, "data": "aGVsbG8="}})).outputs[0].url == ONE.url
+def test_a_picture_is_taken_however_its_type_is_written(mime_type: str | None, spelling: tuple[str, str]) -> None:
+    part, kind = spelling
+    (found,) = read(answer({part: {kind: mime_type, "data": "aGVsbG8="}})).outputs
+    assert found == Output(url=ONE.url, content_type=mime_type.lower() or None if mime_type is not None else None)
 
 
 def test_a_model_without_token_prices_gives_no_figure() -> None:
@@ -202,6 +210,7 @@ EMPTY: dict[str, tuple[Any, type[ProviderError], Billed, Decimal | None]] = {
     "no candidates, with a bill": ({"usageMetadata": BILLED_PROMPT}, GenerationFailed, "yes", PROMPT_COST),
     "candidates that are none": ({"candidates": [None, 3]}, OutcomeUnknown, "unknown", None),
     "no content": ({"candidates": [{"finishReason": "STOP"}]}, GenerationFailed, "unknown", None),
+    "a picture of no text": (answer({"inlineData": {"data": 7}}, usage=None), GenerationFailed, "unknown", None),
     "an empty picture": (answer({"inlineData": {"data": ""}}, usage=None), GenerationFailed, "unknown", None),
     "nothing": ({}, OutcomeUnknown, "unknown", None),
     "a list": ([], OutcomeUnknown, "unknown", None),
@@ -218,7 +227,7 @@ def test_an_answer_without_a_picture_says_why_and_what_it_cost(
 ) -> None:
     error = refused(body)
     assert type(error) is is_a
-    assert (error.billed, error.billed_usd) == (billed, cost)
+    assert (error.billed, error.billed_usd, error.provider) == (billed, cost, "google")
     assert is_one_line(error)
 
 
@@ -229,7 +238,8 @@ def test_words_in_place_of_a_picture_are_one_line() -> None:
 
 def test_imagen_pictures_that_were_filtered_are_lost_by_themselves() -> None:
     kept = {"bytesBase64Encoded": "aGVsbG8=", "mimeType": "image/png"}
-    body = {"predictions": [{"raiFilteredReason": "Codes: 1"}, kept, {}, None, kept | {"bytesBase64Encoded": 7}]}
+    odd = [{}, None, kept | {"bytesBase64Encoded": 7}, kept | {"bytesBase64Encoded": ""}]
+    body = {"predictions": [{"raiFilteredReason": "Codes: 1"}, kept, *odd]}
     found = read_reply(reply(200, body), PRICES, n=4)
     assert [output.lost_because for output in found.outputs] == ["Google refused it: Codes: 1", None]
     assert found.billed_usd is None
@@ -261,6 +271,30 @@ def test_how_long_to_wait_is_read_from_the_body(delay: Any, headers: dict[str, s
     error = read_paid_error(reply(429, body, **headers), NOW, what="image generation")
     assert isinstance(error, RateLimited)
     assert error.retry_after_s == expected
+
+
+SAYS: list[tuple[int, Any, str]] = [
+    (503, {"error": "unavailable"}, "Google: unavailable"),
+    (500, error_body("INTERNAL", "It broke."), "Google: It broke."),
+    (500, error_body("INTERNAL", "  "), "Google: INTERNAL"),
+    (500, {"error": {"code": 5}}, "Google image generation failed (500)"),
+    (502, "<html>api key</html>", "Google image generation failed (502)"),
+    (502, "upstream\ndown", "Google: upstream down"),
+    (401, error_body("X", "no", code=401), "Google refused the key in GOOGLE_GENAI_API_KEY (401): no"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "told"), SAYS)
+def test_an_error_is_told_in_googles_own_words_if_it_has_any(status: int, body: Any, told: str) -> None:
+    assert read_paid_error(reply(status, body), NOW, what="image generation").message == told
+
+
+@pytest.mark.parametrize(
+    ("value", "tokens"),
+    [(0, 0), (1, 1), (999_999_999, 999_999_999), (10**9, 0), (-1, 0), (True, 0), (1.5, 0), ("5", 0), (None, 0)],
+)
+def test_a_count_of_tokens_is_a_sane_number_or_none_at_all(value: Any, tokens: int) -> None:
+    assert tokens_of(value) == tokens
 
 
 MADE = Finished(outputs=(ONE,), billed_usd=Decimal("0.03"), served_model="m")
@@ -295,11 +329,31 @@ def test_a_failed_call_leaves_the_others_and_tells_its_bill(
     assert bool(more) is (cost is None)
 
 
+def test_calls_that_all_succeed_are_one_result_without_a_warning() -> None:
+    assert together([MADE, MADE], plan(n=2)) == Finished(
+        outputs=(ONE, ONE), billed_usd=Decimal("0.06"), served_model="m"
+    )
+
+
 def test_bills_are_told_where_not_all_are_known() -> None:
     *_, made = together([MADE, MADE, GONE, NOT_BILLED], plan(n=4)).warnings
     assert made == "3 of 4 requests were billed $0.06; of the others it is not known"
     with pytest.raises(OutcomeUnknown, match=r"1 of 2 requests were billed \$0\.01; of the others it is not known"):
         together([BLOCKED, GONE], plan(n=2))
+    with pytest.raises(OutcomeUnknown, match=r"^none of 2 images was made: the connection broke$"):
+        together([GONE, GONE], plan(n=2))
+
+
+def test_of_calls_that_failed_the_lost_one_is_told() -> None:
+    with pytest.raises(OutcomeUnknown) as caught:
+        together([OVERLOADED, OutcomeUnknown("502", http_status=502)], plan(n=2))
+    assert (caught.value.provider, caught.value.http_status) == ("google", 502)
+
+
+def test_one_call_that_failed_is_told_in_its_own_words() -> None:
+    with pytest.raises(ProviderUnavailable) as caught:
+        together([OVERLOADED], plan(n=1))
+    assert caught.value.message == "503"
 
 
 NONE: dict[str, tuple[list[ProviderError], type[ProviderError], Billed, Decimal | None]] = {
@@ -310,6 +364,8 @@ NONE: dict[str, tuple[list[ProviderError], type[ProviderError], Billed, Decimal 
     "one is billed": ([NOT_BILLED, BLOCKED], ContentRefused, "yes", Decimal("0.01")),
     "all are billed": ([BLOCKED, BLOCKED], ContentRefused, "yes", Decimal("0.02")),
     "one is billed, of one nobody says": ([BLOCKED, BLOCKED_SILENTLY], ContentRefused, "yes", None),
+    "of one nobody says, one is billed": ([BLOCKED_SILENTLY, BLOCKED], ContentRefused, "yes", None),
+    "of another nobody says": ([NOT_BILLED, GenerationFailed("cut off")], RateLimited, "unknown", None),
     "nobody says": ([NOT_BILLED, BLOCKED_SILENTLY], ContentRefused, "unknown", None),
 }
 

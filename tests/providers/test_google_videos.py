@@ -36,7 +36,7 @@ from ring_mcp.providers.google.videos import (
     read_submit,
     submit_body,
 )
-from tests.fake_clock import FakeClock
+from tests.fake_clock import FakeClock, let_pass
 from tests.providers.provider_samples import NOW, is_one_line, plain, reply
 from tests.providers.raw_server import Connection, RawServer, answering, http
 
@@ -175,7 +175,7 @@ def test_what_media_are_for_goes_along_as_the_task(
 def test_a_start_without_a_readable_id_is_a_lost_reply(body: Any) -> None:
     with pytest.raises(OutcomeUnknown) as caught:
         read_submit(reply(200, body))
-    assert caught.value.billed == "unknown"
+    assert (caught.value.billed, caught.value.provider, caught.value.http_status) == ("unknown", "google", 200)
 
 
 def test_a_start_gives_the_id() -> None:
@@ -219,6 +219,16 @@ def test_a_clip_is_found_and_its_tokens_are_priced(body: dict[str, Any], url: st
     assert (output.url, found.billed_usd, found.served_model) == (url, cost, "m")
 
 
+def test_one_clip_is_kept_with_the_type_that_it_says() -> None:
+    found = read(ended({**CLIP, "mime_type": "video/webm"}, CLIP))
+    assert isinstance(found, Finished)
+    assert [output.content_type for output in found.outputs] == ["video/webm"]
+    for content in ({"type": "video", "uri": URL}, {"type": "video", "data": "aGVsbG8="}):
+        found = read(ended(content))
+        assert isinstance(found, Finished)
+        assert found.outputs[0].content_type == "video/mp4"
+
+
 TEXT = {"type": "text", "text": "I cannot\nmake it."}
 PROMPT_ONLY = {"total_input_tokens": 10}
 EMPTY: dict[str, tuple[Any, type[ProviderError], Billed, Decimal | None]] = {
@@ -236,6 +246,15 @@ EMPTY: dict[str, tuple[Any, type[ProviderError], Billed, Decimal | None]] = {
         "unknown",
         None,
     ),
+    **{
+        f"failed for its {word}": (
+            ended(status="failed", usage=None, error={"code": "x", "message": f"It is against the {word}."}),
+            ContentRefused,
+            "unknown",
+            None,
+        )
+        for word in ("safety rules", "prohibited uses", "policy", "policies", "sensitive words")
+    },
     "failed for its input": (
         ended(status="failed", usage=None, error={"code": "x", "message": "Input blocked: The prompt could not be"}),
         ContentRefused,
@@ -254,7 +273,7 @@ def test_an_end_without_a_clip_says_why_and_what_it_cost(
 ) -> None:
     error = failure(body)
     assert type(error) is is_a
-    assert (error.billed, error.billed_usd) == (billed, cost)
+    assert (error.billed, error.billed_usd, error.provider) == (billed, cost, "google")
     assert is_one_line(error)
 
 
@@ -263,6 +282,8 @@ NOT_YET: dict[str, dict[str, Any]] = {
     "no steps": {"id": "x", "status": "completed"},
     "empty steps": {"id": "x", "status": "completed", "steps": [], "usage": USAGE},
     "a clip without an address": ended({"type": "video"}, usage=None),
+    "a clip of no text": ended({"type": "video", "data": 7}, usage=None),
+    "an empty clip": ended({"type": "video", "data": ""}, usage=None),
     "a clip with an address that is none": ended(CLIP | {"uri": "javascript:alert(1)"}),
     "a clip that was billed, and a text": ended(TEXT),
 }
@@ -283,6 +304,11 @@ def test_what_the_model_says_in_place_of_a_clip_is_told() -> None:
     )
 
 
+def test_an_end_without_a_word_is_told_by_its_status() -> None:
+    told = failure(ended(status="cancelled", usage=None)).message
+    assert told == "Google video generation ended without a clip (cancelled)"
+
+
 LOOK_URL = "https://generativelanguage.googleapis.com/v1beta/interactions/v1_x"
 
 
@@ -300,6 +326,9 @@ def test_a_clip_inside_a_look_is_kept_by_its_address() -> None:
     [
         (200, ended(CLIP), MediaGone),
         (200, [], MediaGone),
+        (200, ended({"type": "text", "data": "aGVsbG8="}), MediaGone),
+        (200, ended({"type": "video", "data": 7}), MediaGone),
+        (200, ended({"type": "video", "data": ""}), MediaGone),
         (404, {"error": {"code": "not_found", "message": "Interaction x"}}, MediaGone),
         (503, "<html>", ProviderUnavailable),
         (400, {"error": {"code": 400, "message": "Invalid interaction name.", "status": "X"}}, MediaGone),
@@ -310,6 +339,7 @@ def test_a_look_without_its_clip_is_told_apart(status: int, body: Any, is_a: typ
         read_inside(reply(status, body), NOW)
     assert type(caught.value) is is_a
     assert caught.value.billed != "no"
+    assert caught.value.http_status == (None if status == 200 else status)
 
 
 @pytest.mark.parametrize(("kind", "is_explained"), [("generate", False), ("edit", True), ("extend", True)])
@@ -389,9 +419,10 @@ async def test_a_handle_leads_look_and_cancellation_to_its_own_job(handle: str, 
     assert asked == [("GET", f"/interactions/{path}"), ("POST", f"/interactions/{path}/cancel")]
 
 
-@pytest.mark.parametrize(("took_s", "is_given_anew"), [(0, True), (11, False)])
+@pytest.mark.parametrize(("took_s", "is_given_anew"), [(0, True), (10, True), (11, False)])
 async def test_a_clip_that_google_no_longer_has_is_given_anew_in_time(took_s: int, is_given_anew: bool) -> None:
     clock = FakeClock()
+    clock.advance(1000)
 
     async def refuse_once(connection: Connection) -> None:
         while await connection.request() is not None:
@@ -414,3 +445,33 @@ async def test_a_clip_that_google_no_longer_has_is_given_anew_in_time(took_s: in
                 await asking
         bodies = [json.loads(seen.body) for seen in server.requests]
     assert ["previous_interaction_id" in body for body in bodies] == [True, False][: 2 if is_given_anew else 1]
+
+
+async def test_a_clip_that_is_given_anew_has_the_time_that_is_left() -> None:
+    clock = FakeClock()
+
+    async def refuse(connection: Connection) -> None:
+        while await connection.request() is not None:
+            if len(server.requests) == 1:
+                clock.advance(4)
+                await connection.send(http(400, error_body("Invalid interaction name.")))
+            else:
+                let_pass(57)  # of sixty seconds, four of which are gone
+                await connection.until_client_leaves()
+
+    plan = video_plan(generation_kind="edit", follows="v1_before", source_video_url="https://example.com/a.mp4")
+    async with RawServer(refuse) as server, plain(server.url, limit_s=1000.0) as provider_http:
+        google = GoogleVideos(provider_http, has_key=True, token_prices={}, clock=clock)
+        with pytest.raises(OutcomeUnknown, match="Video start timed out after 56000ms"):
+            await google.submit(plan, Inputs(video_url=MP4_URI), spool=Path("spool"), deadline_s=60.0)
+
+
+async def test_a_clip_that_is_refused_twice_is_told_with_both_reasons() -> None:
+    answers = [http(400, error_body("Invalid interaction name.")), http(400, error_body("The clip is too long."))]
+    plan = video_plan(generation_kind="edit", follows="v1_before", source_video_url="https://example.com/a.mp4")
+    async with RawServer(answering(*answers)) as server, plain(server.url) as provider_http:
+        google = GoogleVideos(provider_http, has_key=True, token_prices={}, clock=FakeClock())
+        with pytest.raises(ProviderRejected) as caught:
+            await google.submit(plan, Inputs(video_url=MP4_URI), spool=Path("spool"), deadline_s=60.0)
+    told = "Google: The clip is too long. (and of its own clip it says: Google: Invalid interaction name.)"
+    assert caught.value.message == told

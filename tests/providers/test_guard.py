@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Coroutine, Mapping, Sequence
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ring_mcp.errors import PrivateAddress, ProviderUnavailable
+from ring_mcp.errors import PrivateAddress, ProviderBadReply, ProviderUnavailable
 from ring_mcp.providers.guard import Trusted, is_public, public_addresses
 from tests.providers.provider_samples import InstantClock, plain
 from tests.providers.provider_samples import connected as connect
@@ -194,6 +195,15 @@ def test_a_name_none_of_whose_addresses_answers_is_asked_for_again_later(tmp_pat
     assert wire.tried == ["93.184.216.34", "93.184.216.35"]
 
 
+@pytest.mark.parametrize(("port", "is_one"), [(65_535, True), (65_536, False)])
+def test_the_last_port_is_the_last(port: int, is_one: bool, tmp_path: Path) -> None:
+    wire = Wire()
+    asking = download(f"https://imgen.x.test:{port}/a", wire, tmp_path / "f")
+    with contextlib.nullcontext() if is_one else pytest.raises(ProviderBadReply):
+        where({"imgen.x.test": [["93.184.216.34"]]}, asking)
+    assert len(wire.requests) == is_one
+
+
 def test_the_host_of_the_base_url_is_trusted_wherever_it_resolves_to(tmp_path: Path) -> None:
     wire = Wire()
     where({"api.x.test": [["10.0.0.1"]]}, download("https://API.x.test/files/a", wire, tmp_path / "f"))
@@ -242,9 +252,9 @@ def test_a_name_that_does_not_resolve_is_asked_for_again_later(url: str, tmp_pat
 
 def test_a_name_without_an_address_is_no_connection() -> None:
     with pytest.raises(httpx2.ConnectError, match=r"unknown\.test cannot be resolved"):
-        where({}, public_addresses("unknown.test", 443))
+        where({}, public_addresses("unknown.test"))
     with pytest.raises(httpx2.ConnectError, match=r"empty\.test cannot be resolved"):
-        where({"empty.test": [[]]}, public_addresses("empty.test", 443))
+        where({"empty.test": [[]]}, public_addresses("empty.test"))
 
 
 @pytest.mark.parametrize(

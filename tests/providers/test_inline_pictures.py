@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from decimal import Decimal
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -138,7 +141,7 @@ async def test_the_same_picture_twice_is_two_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lacking", [full_disk, no_files_left])
 async def test_a_picture_is_kept_in_memory_until_it_can_be_written(
-    lacking: Callable[[], AbstractContextManager[None]], tmp_path: Path
+    lacking: Callable[[], AbstractContextManager[None]], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ExitStack() as disk:
         disk.enter_context(lacking())
@@ -153,6 +156,32 @@ async def test_a_picture_is_kept_in_memory_until_it_can_be_written(
         disk.close()
         clock.advance(TRY_AGAIN_S)
         assert spooled(await asyncio.wait_for(keeping, LIMIT_S), tmp_path) == [ONE, TWO]
+    assert clock.pauses_s == [1.0] * 4
+    assert ["in memory alone" in record.message for record in caplog.records] == [True], "once, and not every second"
+
+
+async def test_a_picture_that_is_made_again_takes_nothing_from_the_stored_one(tmp_path: Path) -> None:
+    (tmp_path / "job-0.inline").write_bytes(TWO)
+    (tmp_path / "stored").hardlink_to(tmp_path / "job-0.inline")
+    await keep(Finished(outputs=(output(b64(ONE), None),)), tmp_path / "job", "xai", InstantClock())
+    assert ((tmp_path / "job-0.inline").read_bytes(), (tmp_path / "stored").read_bytes()) == (ONE, TWO)
+
+
+async def test_a_picture_is_on_the_disk_before_its_row_says_so(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    def note(frame: FrameType, event: str, called: Any) -> None:
+        if event == "c_call" and called.__name__ in ("flush", "fsync", "close") and frame.f_code.co_name != "flush":
+            done.append(called.__name__)
+
+    threading.setprofile(note)  # of the thread that writes
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    try:
+        await keep(Finished(outputs=(output(b64(ONE), None),)), tmp_path / "job", "xai", InstantClock())
+    finally:
+        threading.setprofile(None)
+    assert [step for step in done if step != "close"] == ["flush", "fsync", "fsync"], "the picture, and its name"
+    assert done[-1] == "close"
 
 
 @pytest.mark.parametrize("spool", ["missing", "file"])

@@ -45,6 +45,15 @@ def test_a_listed_image_model_has_its_names_and_its_prices_in_dollars(
     assert read_models(reply(200, {"models": [entry, {"id": ""}, {}, 5, None]}), "image") == [expected]
 
 
+@pytest.mark.parametrize(
+    ("said", "chars"),
+    [(4000, 4000), (1, 1), (0, None), (-1, None), (True, None), ("5", None), (1.5, None), (None, None)],
+)
+def test_how_long_a_prompt_may_be_is_a_number_or_not_told(said: Any, chars: int | None) -> None:
+    (model,) = read_models(reply(200, {"models": [{"id": "m", "max_prompt_length": said}]}), "video")
+    assert model.max_prompt_chars == chars
+
+
 def test_clips_are_listed_without_prices() -> None:
     entry = {"id": "v", "aliases": ["v-1"], "pricing": TIERS}
     assert read_models(reply(200, {"models": [entry]}), "video") == [
@@ -95,6 +104,26 @@ async def test_googles_pages_are_turned_to_the_last_and_only_media_count() -> No
         ("image", "gemini-nano-banana-2.1"),
     ]
     assert [seen.path for seen in server.requests] == ["/models?pageSize=1000", "/models?pageSize=1000&pageToken=a+b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("gemini-9-image", "image"), ("nano-banana-3", "image"), ("imagen-4", "image"), ("veo-3", "video"),
+     ("gemini-omni-2", "video"), ("gemini-9-pro", None)],
+)  # fmt: skip
+def test_what_a_model_of_google_makes_is_known_by_its_family(name: str, kind: str | None) -> None:
+    listed, token = read_page(reply(200, {"models": [{"name": f"models/{name}"}]}), NOW)
+    assert [(model.name, model.kind) for model in listed] == ([(name, kind)] if kind else [])
+    assert token is None
+
+
+async def test_a_key_of_googles_works_if_it_may_list_a_model() -> None:
+    answers = [http(200, {"models": []}), http(400, KEY_REFUSED)]
+    async with RawServer(answering(*answers)) as server, plain(server.url) as connections:
+        await google(connections).check_key()
+        with pytest.raises(ProviderAuthError):
+            await google(connections).check_key()
+    assert {seen.path for seen in server.requests} == {"/models?pageSize=1"}
 
 
 async def test_pages_without_end_are_given_up() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from ring_mcp.domain import consent, team
 from ring_mcp.errors import OutcomeUnknown, ProviderError, ProviderUnavailable
 from ring_mcp.providers.google import outcomes as google_outcomes
 from ring_mcp.providers.google import replies as google_replies
-from ring_mcp.providers.outcomes import Form, Row, Said, row_of
+from ring_mcp.providers.outcomes import ANY_STATUS, Form, Row, Said, row_of
 from ring_mcp.providers.replies import Reply
 from ring_mcp.providers.xai import outcomes as xai_outcomes
 from ring_mcp.providers.xai import replies as xai_replies
@@ -48,6 +49,9 @@ XAI: dict[str, list[Reply]] = {
     "moderation refused it; what it cost stands in usage, if anywhere": [
         xai(400, "imagine:content-moderated", "Generated image rejected by content moderation.", **BILL),
         xai(400, "Client specified an invalid argument", "Generated video rejected by content moderation."),
+        xai(400, "imagine:content-moderated", "No."),
+        xai(400, "invalid-argument", "It violates usage guidelines."),
+        xai(400, "invalid-argument", "SAFETY_CHECK failed."),
     ],
     "the credits are used up": [
         xai(
@@ -55,6 +59,9 @@ XAI: dict[str, list[Reply]] = {
             "Some resource has been exhausted",
             "Your team has either used all available credits or reached its monthly spending limit.",
         ),
+        xai(403, "permission-denied", "The credits of the team are used up."),
+        xai(429, "resource-exhausted", "The monthly spending limit is reached."),
+        xai(429, "usage-exhausted", "No more."),
     ],
     "payment is required": [xai(402, "resource-exhausted", "Payment is required.")],
     "the key is wrong": [
@@ -78,12 +85,15 @@ XAI: dict[str, list[Reply]] = {
     "the request is refused": [
         xai(400, "invalid-argument", "Duration 15s exceeds the maximum allowed."),
         xai(404, "not-found", "The model X does not exist or your team does not have access to it."),
+        xai(413, "invalid-argument", "Too large."),
         xai(415, "invalid-argument", "Expected JSON"),
         xai(422, "invalid-argument", "missing field 'prompt'"),
     ],
     "the service itself does not know the job": [
         xai(404, "not-found", "No deferred video could be found with the given request_id"),
         xai(404, "Some requested entity was not found", "It is not there."),
+        xai(404, "not-found", "It is not there."),
+        xai(404, "invalid-argument", "No deferred image could be found"),
     ],
     "anything else: 408, 409, 499, 5xx, a redirect, a page or a word that is not xAI's": [
         *(reply(status, HTML, content_type="text/html") for status in (301, 400, 401, 403, 404, 422, 500, 502, 520)),
@@ -91,6 +101,7 @@ XAI: dict[str, list[Reply]] = {
         reply(404, "404 page not found"),
         reply(403, {"message": "Forbidden"}),
         reply(400, "Bad Request"),
+        reply(400, {"error": " "}),
         reply(302, location="/elsewhere"),
     ],
     "anything else": [
@@ -126,6 +137,8 @@ GOOGLE: dict[str, list[Reply]] = {
         google(429, "RESOURCE_EXHAUSTED", OVER_QUOTA, quota("GenerateRequestsPerDayPerProjectPerModel-FreeTier")),
         google(429, "RESOURCE_EXHAUSTED", f"{OVER_QUOTA}\n* Quota exceeded for metric: x, limit: 0, model: y"),
         interactions(429, "quota_exceeded", "You have exceeded your daily quota."),
+        google(429, "RESOURCE_EXHAUSTED", OVER_QUOTA, quota("requests_per_day")),
+        google(429, "RESOURCE_EXHAUSTED", "Quota of requests per day."),
     ],
     "too many requests": [
         google(429, "RESOURCE_EXHAUSTED", OVER_QUOTA, quota("GenerateRequestsPerMinutePerProject")),
@@ -135,6 +148,8 @@ GOOGLE: dict[str, list[Reply]] = {
     "safety refused it": [
         interactions(400, "safety_violation", "The prompt was refused."),
         google(400, "INVALID_ARGUMENT", "The input was blocked for safety reasons."),
+        google(400, "INVALID_ARGUMENT", "Prohibited use."),
+        google(400, "INVALID_ARGUMENT", "The prompt contains sensitive words."),
     ],
     "the service itself failed, or was overloaded": [
         google(500, "INTERNAL", "An internal error has occurred."),
@@ -147,7 +162,12 @@ GOOGLE: dict[str, list[Reply]] = {
         google(400, "INVALID_ARGUMENT", "Aspect ratio '2:1' is not supported for this model."),
         google(400, "FAILED_PRECONDITION", "User location is not supported for the API use."),
         google(404, "NOT_FOUND", "models/imagen is not found for API version v1beta."),
-        google(400, "INVALID_ARGUMENT", "The safety service is unavailable, try again."),
+        google(400, "INVALID_ARGUMENT", "The safety service is unavailable."),
+        google(400, "INVALID_ARGUMENT", "The safety filter: try again."),
+        google(400, "INVALID_ARGUMENT", "The safety filter timed out."),
+        google(400, "INVALID_ARGUMENT", "The safety filter: timeout."),
+        google(413, "INVALID_ARGUMENT", "Too large."),
+        google(422, "INVALID_ARGUMENT", "Not understood."),
         interactions(400, "invalid_request", "The value is not supported."),
         interactions(416, "out_of_range", "Outside the valid range."),
     ],
@@ -156,6 +176,9 @@ GOOGLE: dict[str, list[Reply]] = {
         *(google(status, "ABORTED", "It was aborted.") for status in (408, 409, 499, 501)),
         reply(500, {"error": {"message": "upstream: unavailable", "type": "server_error", "code": "500"}}),
         reply(503, {"error": "unavailable"}),
+        reply(500, {"error": {"code": "internal", "status": "INTERNAL"}}),
+        reply(400, {"error": {"message": "Bad request"}}),
+        reply(400, []),
         reply(403, {"message": "Forbidden"}),
         reply(502),
     ],
@@ -205,6 +228,45 @@ def test_every_row_has_an_example_that_gets_its_meaning(row: Row, table: tuple[R
         assert error.retryable == (row.error.retryable if row.retryable is None else row.retryable)
         assert error.http_status == example.status
         assert is_one_line(error)
+
+
+USUALLY_BILLED = {"paid": "no", "look": "unknown", "free": "no"}
+BILLED_OTHERWISE = {
+    "xAI, paid": {
+        "moderation refused it; what it cost stands in usage, if anywhere": "unknown",
+        "it says what it cost, whatever else it says": "yes",
+        "anything else: 408, 409, 499, 5xx, a redirect, a page or a word that is not xAI's": "unknown",
+    },
+    "Google, paid": {
+        "anything else: 408, 409, 499, 5xx without Google's words, a redirect, a page": "unknown",
+    },
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_what_is_known_of_the_bill_depends_on_what_was_asked(name: str) -> None:
+    usual = USUALLY_BILLED[name.rpartition(" ")[2]]
+    otherwise = {row.when: row.billed for row in TABLES[name][0] if row.billed != usual}
+    assert otherwise == BILLED_OTHERWISE.get(name, {})
+
+
+def test_of_an_answer_nothing_is_taken_for_granted() -> None:
+    row = Row(when="", statuses=ANY_STATUS, error=ProviderUnavailable, billed="no", source="")
+    bare = Said(status=500, text="away")
+    assert replace(row, form=Form.TEXT, words=("away",)).is_for(bare), "it is no page"
+    assert not replace(row, form=Form.OWN, words=("away",)).is_for(bare), "it is not in the vendor's own form"
+    assert not replace(row, form=Form.ANY, with_bill=True).is_for(bare), "it carries no bill"
+
+
+@pytest.mark.parametrize("status", [100, 599, 999])
+@pytest.mark.parametrize("name", TABLES)
+def test_whatever_the_status_there_is_a_row(name: str, status: int) -> None:
+    assert row_of(Said(status=status), TABLES[name][0]).form is Form.ANY
+
+
+def test_only_of_a_job_that_may_live_asking_again_helps() -> None:
+    said = {row.when: row.retryable for table, *_ in TABLES.values() for row in table if row.retryable is not None}
+    assert said == {"it does not know the job, as it says now and then of one that runs, too": True}
 
 
 @pytest.mark.parametrize("name", TABLES)

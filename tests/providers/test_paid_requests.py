@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import tracemalloc
 from datetime import timedelta
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -20,6 +22,7 @@ from ring_mcp.errors import (
     CreditsExhausted,
     OutcomeUnknown,
     ProviderAuthError,
+    ProviderBadReply,
     ProviderError,
     ProviderRejected,
     ProviderUnavailable,
@@ -91,8 +94,11 @@ async def test_a_request_carries_key_and_body_and_its_answer_returns() -> None:
 async def test_without_a_connection_it_is_tried_again_and_costs_nothing() -> None:
     clock = InstantClock()
     async with connected(f"http://127.0.0.1:{free_port()}", clock) as provider_http:
-        with pytest.raises(ProviderUnavailable, match="no connection to xai") as caught:
+        with pytest.raises(ProviderUnavailable) as caught:
             await post(provider_http)
+    assert caught.value.message == "no connection to xai (ConnectError)"
+    assert caught.value.__cause__ is not None
+    assert isinstance(caught.value.__cause__.__cause__, httpx2.ConnectError)
     assert caught.value.billed == "no"
     assert clock.slept_s == [0.5, 1.0, 2.0]
 
@@ -125,11 +131,29 @@ async def test_a_key_that_no_header_can_carry_never_leaves_and_bills_nothing() -
 )
 async def test_a_rate_limit_is_waited_out_and_sent_once_more(retry_after: str, waited_s: float) -> None:
     clock = InstantClock()
+    await clock.sleep(1000.0)
     limited = http(429, TOO_MANY, retry_after=retry_after)
     async with RawServer(answering(limited, HANDLE)) as server, connected(server.url, clock) as provider_http:
         assert (await post(provider_http)).status == 200
     assert len(server.posts) == 2
-    assert clock.slept_s == [waited_s]
+    assert clock.slept_s == [1000.0, waited_s]
+
+
+async def test_a_refusal_that_is_waited_out_is_told_at_once() -> None:
+    heard: list[tuple[str, str, float | None]] = []
+    limited = http(429, TOO_MANY, retry_after="3")
+    async with RawServer(answering(limited, limited, HANDLE)) as server:
+        provider_http = ProviderHttp(
+            provider="xai",
+            base_url=server.url,
+            headers={},
+            clock=InstantClock(),
+            max_media_bytes=1,
+            hear=lambda provider, model, refusal: heard.append((provider, model, refusal.retry_after_s)),
+        )
+        assert (await post(provider_http)).status == 200
+        await provider_http.aclose()
+    assert heard == [("xai", "a model", 3.0)] * 2
 
 
 async def test_an_endless_rate_limit_ends_after_four_requests() -> None:
@@ -325,6 +349,95 @@ def test_wherever_an_answer_is_cut_off_there_is_exactly_one_request(answer: byte
         assert type(error) is OutcomeUnknown
 
 
+LIMITS = {"paid": (10.0, None, None, None), "free": (10.0, 60.0, 60.0, None), "media": (10.0, 60.0, 60.0, None)}
+
+
+@pytest.mark.parametrize("purpose", LIMITS)
+async def test_only_of_free_requests_and_downloads_each_step_has_a_limit(purpose: str, tmp_path: Path) -> None:
+    seen: list[dict[str, float | None]] = []
+
+    def note(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request.extensions["timeout"])
+        return httpx2.Response(200, json={"request_id": "r-1"})
+
+    async with connected("http://api.x.test", transport=httpx2.MockTransport(note)) as provider_http:
+        if purpose == "paid":
+            await post(provider_http)  # its deadline ends it, and to wait for a connection of ours is no fault of it
+        elif purpose == "free":
+            await provider_http.get("models")
+        else:
+            await provider_http.download("http://api.x.test/a.jpg", tmp_path / "file")
+    assert seen == [dict(zip(("connect", "read", "write", "pool"), LIMITS[purpose], strict=True))]
+
+
+@pytest.mark.parametrize("purpose", ["free", "media"])
+async def test_a_hundred_connections_are_open_at_once_and_no_more(purpose: str, tmp_path: Path) -> None:
+    under_way = most = 0
+    hundred, more = asyncio.Event(), asyncio.Event()
+
+    async def hold(connection: Connection) -> None:
+        nonlocal under_way, most
+        while await connection.request() is not None:
+            under_way += 1
+            most = max(most, under_way)
+            if under_way == 100:
+                hundred.set()
+            await hundred.wait()
+            with contextlib.suppress(TimeoutError):  # nothing sets it: whoever would come beside them comes now
+                await asyncio.wait_for(more.wait(), 0.1)
+            under_way -= 1
+            await connection.send(http(200, b"x"))
+
+    async with RawServer(hold) as server, connected(server.url) as provider_http:
+        ask = provider_http.get if purpose == "free" else partial(provider_http.download, path=tmp_path / "file")
+        await asyncio.gather(*(ask(server.url) for _ in range(105)))
+    assert most == 100
+
+
+async def test_what_is_closed_leaves_no_connection_open() -> None:
+    async def script(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(http(200, b"x"))
+        await connection.until_client_leaves()
+
+    async with RawServer(script) as server:
+        async with connected(server.url) as provider_http:
+            await provider_http.get("models")
+            assert not server.client_left.is_set(), "the next request will go the same way"
+        await asyncio.wait_for(server.client_left.wait(), LIMIT_S / 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (httpx2.ProxyError("no entry"), "xai could not be asked (ProxyError: no entry)"),
+        (httpx2.ProxyError(""), "xai could not be asked (ProxyError)"),
+        (httpx2.ProxyError("x" * 300), f"xai could not be asked (ProxyError: {'x' * 120})"),
+        (httpx2.ReadError("of the library"), "xai could not be asked (ReadError)"),
+    ],
+)
+async def test_the_words_of_a_proxy_alone_are_repeated(error: httpx2.HTTPError, told: str) -> None:
+    def fail(_: httpx2.Request) -> httpx2.Response:
+        raise error
+
+    async with connected("http://api.x.test", transport=httpx2.MockTransport(fail)) as provider_http:
+        with pytest.raises(ProviderUnavailable) as caught:
+            await provider_http.get("models")
+    assert caught.value.message == told
+
+
+@pytest.mark.parametrize("over", [0, 1])
+async def test_a_free_answer_may_be_as_long_as_a_paid_one(over: int) -> None:
+    script = streaming(MAX_REPLY_BYTES + over, declared=True)
+    async with RawServer(script) as server, connected(server.url) as provider_http:
+        if not over:
+            assert len((await provider_http.get("models")).body) == MAX_REPLY_BYTES
+            return
+        with pytest.raises(ProviderBadReply, match="more than 100,663,296 bytes") as caught:
+            await provider_http.get("models")
+    assert caught.value.http_status == 200
+
+
 async def test_a_request_past_its_deadline_is_aborted_visibly() -> None:
     async with RawServer(silent) as server, connected(server.url) as provider_http:
         with pytest.raises(OutcomeUnknown, match=TIMED_OUT) as caught:
@@ -391,7 +504,7 @@ async def test_an_answer_of_half_a_gigabyte_is_cut_off_in_bounded_memory(declare
     async with RawServer(script) as server, connected(server.url) as provider_http:
         tracemalloc.start()
         try:
-            with pytest.raises(OutcomeUnknown, match="more than") as caught:
+            with pytest.raises(OutcomeUnknown, match="more than 100,663,296 bytes") as caught:
                 await post(provider_http, deadline_s=60.0)
             _, peak_bytes = tracemalloc.get_traced_memory()
         finally:

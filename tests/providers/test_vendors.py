@@ -10,7 +10,7 @@ import pytest
 from ring_mcp.config_types import secret_variables, variables
 from ring_mcp.providers.base import Connection
 from ring_mcp.providers.google.vendor import GoogleSettings
-from ring_mcp.providers.vendors import BY_NAME, VENDORS, is_file_id, title_of
+from ring_mcp.providers.vendors import BY_NAME, VENDORS, is_anybodys_file_id, is_file_id, title_of
 from ring_mcp.providers.xai.vendor import XaiSettings
 from tests.providers.provider_samples import InstantClock, plain
 
@@ -61,6 +61,11 @@ def test_an_endpoint_is_the_operators_own_by_its_host(base_url: str, is_own: boo
 )
 def test_a_file_id_is_one_with_the_vendor_that_has_such_files(vendor: str, reference: str, is_one: bool) -> None:
     assert is_file_id(vendor, reference) is is_one
+
+
+def test_a_file_id_of_any_vendor_is_no_address() -> None:
+    assert is_anybodys_file_id("file_abc-1")
+    assert not is_anybodys_file_id("https://example.com/file_abc")
 
 
 def test_a_row_of_a_vendor_that_is_gone_can_still_be_told() -> None:

@@ -48,6 +48,34 @@ def test_what_cannot_be_a_team_is_none(team: Any) -> None:
         read_team(reply(200, FACTS | {"team_id": team}))
 
 
+def test_a_team_may_be_two_hundred_characters_long() -> None:
+    assert read_team(reply(200, FACTS | {"team_id": "x" * 200})) == "x" * 200
+
+
+async def check(body: object) -> None:
+    async with RawServer(answering(http(200, body))) as server, plain(server.url) as connections:
+        await XaiTeam(connections, InstantClock()).check_key()
+
+
+@pytest.mark.parametrize("body", [FACTS, FACTS | {"api_key_blocked": "true"}, [], "x"])
+async def test_a_key_of_which_nothing_bad_is_said_works(body: object) -> None:
+    await check(body)
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("team_blocked", "the team of this key is blocked"),
+        ("api_key_blocked", "this key is blocked"),
+        ("api_key_disabled", "this key is disabled"),
+    ],
+)
+async def test_a_key_that_xai_has_shut_off_does_not_work(flag: str, told: str) -> None:
+    with pytest.raises(ProviderAuthError, match=f"^xAI says: {told}$") as caught:
+        await check(FACTS | {flag: True})
+    assert (caught.value.provider, caught.value.billed) == ("xai", "no")
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>a proxy's page</html>", b"[]", b'"team"', b"null", b"{}"])
 def test_an_answer_that_names_no_team_is_a_bad_reply(body: bytes) -> None:
     with pytest.raises(ProviderBadReply, match="without a team") as caught:

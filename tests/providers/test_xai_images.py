@@ -303,7 +303,7 @@ def test_a_done_job_without_pictures_is_looked_at_again(data: Any) -> None:
 
 
 def test_pictures_that_moderation_holds_back_are_a_refusal_with_its_bill() -> None:
-    held = {"status": "done", "data": [{"url": None, "respect_moderation": False}], **USAGE}
+    held = {"status": "done", "data": [{"url": None}, {"url": None, "respect_moderation": False}], **USAGE}
     with pytest.raises(ContentRefused) as caught:
         checked(reply(200, held))
     assert caught.value.billed_usd == Decimal("0.02")
@@ -332,8 +332,8 @@ def test_moderation_in_a_poll_is_a_refusal_with_its_bill() -> None:
 
 def test_an_expired_job_has_expired() -> None:
     with pytest.raises(JobExpired) as caught:
-        checked(reply(200, {"request_id": "r", "status": "expired"}))
-    assert caught.value.provider == "xai"
+        checked(reply(200, {"request_id": "r", "status": "expired", **USAGE}))
+    assert (caught.value.provider, caught.value.billed_usd) == ("xai", Decimal("0.02"))
 
 
 def test_a_job_that_xai_itself_does_not_know_has_expired() -> None:

@@ -384,6 +384,8 @@ def test_a_status_alone_proves_nothing_but_that_a_limit_was_reached() -> None:
         (2.5e9, Decimal("0.25")),
         ("600000000", Decimal("0.06")),
         (10**14, Decimal(10_000)),
+        (10**16, Decimal(1_000_000)),
+        (10**16 + 1, None),
         (-1, None),
         (True, None),
         (None, None),

@@ -9,10 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ring_mcp.errors import StorageRefused
-from ring_mcp.storage.keys import MAX_SEGMENT_CHARS, key_segments, storage_key
+from ring_mcp.storage.keys import key_segments, storage_key
 
 AT = datetime(2026, 11, 20, 9, 30, 0, 123456, tzinfo=UTC)
-TOO_LONG = "x" * (MAX_SEGMENT_CHARS + 1)
+TOO_LONG = "x" * 101
 MOMENTS = st.integers(0, 10**16).map(lambda us: datetime(1971, 1, 1, tzinfo=UTC) + timedelta(microseconds=us))
 
 
@@ -26,6 +26,11 @@ def test_a_job_that_makes_one_file_has_no_index_in_its_key() -> None:
 
 def test_of_an_extension_eight_letters_are_kept() -> None:
     assert storage_key("generated", "og", AT, 0, "job-1", "abcdefghij").endswith(".abcdefgh")
+
+
+@pytest.mark.parametrize("extension", ["", "***"])
+def test_a_file_of_no_known_kind_is_called_bin(extension: str) -> None:
+    assert storage_key("generated", "og", AT, 0, "job-1", extension).endswith(".bin")
 
 
 def test_a_prefix_may_have_several_parts() -> None:
@@ -111,3 +116,8 @@ def test_a_key_that_is_no_path_is_refused_unquoted(key: str) -> None:
     with pytest.raises(StorageRefused) as caught:
         key_segments(key)
     assert len(key) < 3 or key not in caught.value.message
+    assert "IMAGE_GEN_STORAGE_PREFIX" in caught.value.next_action
+
+
+def test_a_part_of_a_key_may_be_a_hundred_characters_long() -> None:
+    assert key_segments(f"{TOO_LONG[1:]}/a") == (TOO_LONG[1:], "a")

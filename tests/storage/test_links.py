@@ -5,7 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import stat
+import sys
+import tempfile
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -20,7 +24,8 @@ URL = LINKS.url_of(KEY)
 def test_an_address_has_the_servers_base_a_signature_and_the_key() -> None:
     base, _, rest = URL.partition("/files/")
     signature, _, key = rest.partition("/")
-    assert (base, len(signature), key) == ("http://127.0.0.1:8765", 24, KEY)
+    digest = hmac.new(b"secret", KEY.encode(), hashlib.sha256).hexdigest()
+    assert (base, signature, key) == ("http://127.0.0.1:8765", f"{int(digest, 16) % 10**24:024}", KEY)
     assert LINKS.host == "127.0.0.1:8765"
 
 
@@ -55,6 +60,8 @@ def test_an_own_address_is_known_whatever_host_it_was_made_for(url: str) -> None
         f"http://127.0.0.1:8765/files//{KEY}",
         f"http://127.0.0.1:8765/files/ä/{KEY}",
         "http://[broken/files/x/y",
+        "http://127.0.0.1:8765/files/x/\ud800",
+        "http://127.0.0.1:8765/files/\ud800/x",
         "",
     ],
 )
@@ -71,6 +78,23 @@ def test_the_secret_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_secret_is_on_the_disk_before_it_has_its_name(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    def note(frame: FrameType, event: str, called: Any) -> None:
+        if event == "c_call" and called.__name__ in ("flush", "fsync", "link"):
+            done.append(called.__name__)
+
+    before, tempfile.tempdir = tempfile.tempdir, "/nowhere"  # a second name cannot lead to another disk
+    sys.setprofile(note)
+    try:
+        load_secret(tmp_path / "files.secret")
+    finally:
+        sys.setprofile(None)
+        tempfile.tempdir = before
+    assert done == ["flush", "fsync", "link"]
 
 
 def test_two_installations_have_two_secrets(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import hashlib
 import os
 import resource
@@ -10,9 +11,13 @@ import stat
 import struct
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
 
 import pytest
 
@@ -24,6 +29,7 @@ from ring_mcp.storage.local import LocalStorage
 
 KEY = "generated/og/1-0-abcdef01.png"
 NOBODY = 65534
+DAY_S = 24 * 3600
 
 
 def spool(path: Path, data: bytes) -> MediaFile:
@@ -49,6 +55,86 @@ def a_folder_that_is_copied_into(tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     folder.chmod(0o2755)
     return folder
+
+
+Listener = Callable[..., object]
+LISTENERS: dict[str, Listener] = {}
+
+
+@cache
+def listen() -> None:
+    """To what the interpreter tells its auditors. Nobody can stop listening, and so it is begun once."""
+
+    def tell(event: str, arguments: tuple[object, ...]) -> None:
+        listener = LISTENERS.pop(event, None)  # what it does itself is not told to it
+        if listener is not None:
+            try:
+                listener(*arguments)
+            finally:
+                LISTENERS[event] = listener
+
+    sys.addaudithook(tell)
+
+
+@contextmanager
+def when(event: str, listener: Listener) -> Iterator[None]:
+    """``listener`` is called before that happens, and may refuse it by raising."""
+    listen()
+    LISTENERS[event] = listener
+    try:
+        yield
+    finally:
+        del LISTENERS[event]
+
+
+def failing(number: int) -> Callable[..., NoReturn]:
+    def fail(*_: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def opening_folders_fails(number: int) -> AbstractContextManager[None]:
+    def look(path: object, *_: object) -> None:
+        if isinstance(path, str) and Path(path).is_dir():
+            failing(number)()
+
+    return when("open", look)
+
+
+STEPS = ("mkdir", "flush", "fsync", "link", "replace")
+
+
+@contextmanager
+def steps() -> Iterator[list[str]]:
+    """What is done of ``STEPS``, in turn, in this thread and in those that begin meanwhile."""
+    done: list[str] = []
+
+    def note(frame: FrameType, event: str, called: Any) -> None:
+        if event == "c_call" and called.__name__ in STEPS and not isinstance(called.__self__, str):
+            done.append(called.__name__)
+
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        yield done
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+
+
+@contextmanager
+def no_other_folder_for_temporary_files() -> Iterator[None]:
+    before, tempfile.tempdir = tempfile.tempdir, "/nowhere"
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+def another_file_system(than: Path) -> Path | None:
+    places = (Path(place) for place in ("/dev/shm", "/tmp", "/var/tmp"))
+    return next((place for place in places if place.is_dir() and place.stat().st_dev != than.stat().st_dev), None)
 
 
 @contextmanager
@@ -78,8 +164,16 @@ async def test_the_folder_is_made_by_the_first_put_for_this_user_alone(tmp_path:
     root = tmp_path / "state" / "files"
     storage = LocalStorage(root)
     assert not root.exists()
+    os.umask(umask := os.umask(0))
     await storage.put(KEY, spool(tmp_path / "s", b"x"), {})
-    assert [stat.S_IMODE(folder.stat().st_mode) for folder in (root, root.parent)] == [0o700, 0o700]
+    made = (root.parent, root, root / "generated", (root / KEY).parent)
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in made] == [0o700, 0o700, *[0o777 & ~umask] * 2]
+
+
+async def test_a_folder_that_somebody_else_makes_just_now_serves(tmp_path: Path) -> None:
+    with when("os.mkdir", lambda path, *_: Path(path).mkdir()):
+        await LocalStorage(tmp_path / "files").put(KEY, spool(tmp_path / "s", b"x"), {})
+    assert (tmp_path / "files" / KEY).read_bytes() == b"x"
 
 
 async def test_a_folder_that_exists_keeps_its_mode(tmp_path: Path) -> None:
@@ -90,16 +184,25 @@ async def test_a_folder_that_exists_keeps_its_mode(tmp_path: Path) -> None:
 
 
 async def test_the_url_is_a_file_uri_of_the_local_path(tmp_path: Path) -> None:
+    assert LocalStorage.name == "local"
     stored = await LocalStorage(tmp_path / "a folder").put(KEY, spool(tmp_path / "s", b"x"), {})
     assert stored.local_path == str(tmp_path / "a folder" / KEY)
     assert stored.url == (tmp_path / "a folder" / KEY).as_uri()
     assert stored.file_id is None
 
 
-@pytest.mark.parametrize("key", ["../outside.jpg", "", "generated/gone.jpg"])
-async def test_a_file_that_is_not_there_keeps_the_address_it_had(tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize("key", [None, "../outside.jpg", "", "generated/gone.jpg"])
+async def test_a_file_that_is_not_there_keeps_the_address_it_had(tmp_path: Path, key: str | None) -> None:
     address = "http://127.0.0.1:4321/files/outside.jpg"
     assert await LocalStorage(tmp_path / "files").address(address, key) == Address(address)
+
+
+async def test_where_files_are_handed_out_their_address_is_that_of_the_server(tmp_path: Path) -> None:
+    links = FileLinks("https://ring.example", b"secret")
+    storage = LocalStorage(tmp_path / "files", links)
+    stored = await storage.put(KEY, spool(tmp_path / "s", b"x"), {})
+    assert (stored.url, stored.local_path) == (links.url_of(KEY), None)
+    assert await storage.address("https://before.example/a.png", KEY) == Address(links.url_of(KEY))
 
 
 async def test_a_file_that_is_there_already_is_not_written_again(tmp_path: Path) -> None:
@@ -112,11 +215,12 @@ async def test_a_file_that_is_there_already_is_not_written_again(tmp_path: Path)
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
-async def test_a_damaged_file_of_the_same_size_is_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", [b"damaged!", b"half"])
+async def test_a_damaged_file_is_replaced(tmp_path: Path, damaged: bytes) -> None:
     storage = LocalStorage(tmp_path / "files")
     target = tmp_path / "files" / KEY
     target.parent.mkdir(parents=True)
-    target.write_bytes(b"damaged!")
+    target.write_bytes(damaged)
     await storage.put(KEY, spool(tmp_path / "s", b"original"), {})
     assert target.read_bytes() == b"original"
 
@@ -160,7 +264,8 @@ async def test_a_file_that_became_a_symlink_is_not_handed_out(tmp_path: Path) ->
 async def test_a_loop_of_symlinks_is_refused(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "generated").symlink_to("generated")
-    with pytest.raises(StorageError):
+    # Since Python 3.13 only what is then done with the path meets the loop.
+    with pytest.raises(StorageRefused if sys.version_info < (3, 13) else StorageError):
         await LocalStorage(tmp_path / "files").put(KEY, spool(tmp_path / "s", b"x"), {})
 
 
@@ -189,11 +294,19 @@ async def test_ping_says_that_the_disk_is_full(tmp_path: Path) -> None:
     assert caught.value.billed == "no"
 
 
-async def test_a_read_only_folder_is_a_storage_error_that_names_it() -> None:
+async def test_ping_waits_until_the_disk_has_the_bytes(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path / "files")
+    with steps() as done:
+        await storage.ping()
+    assert done == ["flush", "fsync"], "some shares tell only then that they are full"
+
+
+@pytest.mark.parametrize("key", [KEY, "a.png"])
+async def test_a_read_only_folder_is_a_storage_error_that_names_it(key: str) -> None:
     with read_only_folder() as (root, media), without_the_rights_of_root():
         storage = LocalStorage(root)
         with pytest.raises(StorageError, match="Permission denied") as put:
-            await storage.put(KEY, media, {})
+            await storage.put(key, media, {})
         with pytest.raises(StorageError, match="Permission denied") as ping:
             await storage.ping()
     assert str(root) in put.value.message
@@ -236,6 +349,63 @@ async def test_the_spool_file_itself_gets_the_name(tmp_path: Path) -> None:
     assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
+async def test_a_name_is_given_to_bytes_on_the_disk(tmp_path: Path) -> None:
+    storage, media = LocalStorage(tmp_path / "files"), spool(tmp_path / "s", b"made")
+    with steps() as done:
+        await storage.put(KEY, media, {})
+        assert done == [*("mkdir", "fsync") * 3, "fsync", "link", "fsync"]
+        done.clear()
+        await storage.put(KEY, media, {})
+        assert done == ["fsync"], "whoever gave it that name may have died before this"
+
+
+async def test_a_copy_is_on_the_disk_before_it_has_its_name(tmp_path: Path) -> None:
+    a_folder_that_is_copied_into(tmp_path)
+    storage, media = LocalStorage(tmp_path / "files"), spool(tmp_path / "s", b"made")
+    with steps() as done:
+        await storage.put(KEY, media, {})
+    assert done == ["flush", "fsync", "replace", "fsync"]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM])
+async def test_a_folder_that_cannot_be_synced_is_good_enough(tmp_path: Path, number: int) -> None:
+    with opening_folders_fails(number):
+        await LocalStorage(tmp_path / "files").put(KEY, spool(tmp_path / "s", b"made"), {})
+    assert (tmp_path / "files" / KEY).read_bytes() == b"made"
+
+
+async def test_a_disk_that_fails_under_a_folder_is_told(tmp_path: Path) -> None:
+    with opening_folders_fails(errno.EIO), pytest.raises(StorageError, match=os.strerror(errno.EIO)):
+        await LocalStorage(tmp_path / "files").put(KEY, spool(tmp_path / "s", b"made"), {})
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="nothing shows what this process has open")
+async def test_a_put_leaves_nothing_open(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path / "files")
+    await storage.put(KEY, spool(tmp_path / "s", b"x"), {})
+    gc.collect()
+    before = len(list(Path("/dev/fd").iterdir()))
+    for number in range(5):
+        await storage.put(f"generated/og/{number}.png", spool(tmp_path / f"s-{number}", b"x"), {})
+    assert len(list(Path("/dev/fd").iterdir())) <= before
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EPERM, errno.EMLINK])
+async def test_a_file_that_can_have_no_second_name_is_copied(tmp_path: Path, number: int) -> None:
+    media = spool(tmp_path / "s", b"made")
+    with when("os.link", failing(number)):
+        await LocalStorage(tmp_path / "files").put(KEY, media, {})
+    assert (tmp_path / "files" / KEY).read_bytes() == b"made"
+    assert not (tmp_path / "files" / KEY).samefile(media.path)
+
+
+async def test_where_no_list_of_rights_can_be_there_is_none(tmp_path: Path) -> None:
+    media = spool(tmp_path / "s", b"made")
+    with when("os.listxattr", failing(errno.ENOTSUP)):
+        await LocalStorage(tmp_path / "files").put(KEY, media, {})
+    assert (tmp_path / "files" / KEY).samefile(media.path)
+
+
 async def test_a_folder_that_gives_its_group_gets_a_copy(tmp_path: Path) -> None:
     folder = a_folder_that_is_copied_into(tmp_path)
     media = spool(tmp_path / "s", b"made")
@@ -259,11 +429,11 @@ async def test_a_folder_with_a_list_of_rights_gets_a_copy(tmp_path: Path) -> Non
 
 
 async def test_what_lies_on_another_file_system_is_copied(tmp_path: Path) -> None:
-    memory = Path("/dev/shm")
-    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+    elsewhere = another_file_system(than=tmp_path)
+    if elsewhere is None:
         pytest.skip("there is no other file system here")
-    with tempfile.TemporaryDirectory(dir=memory) as elsewhere:
-        media = spool(Path(elsewhere) / "s", b"made")
+    with tempfile.TemporaryDirectory(dir=elsewhere) as folder:
+        media = spool(Path(folder) / "s", b"made")
         await LocalStorage(tmp_path / "files").put(KEY, media, {})
     assert (tmp_path / "files" / KEY).read_bytes() == b"made"
 
@@ -274,10 +444,22 @@ async def test_parts_of_a_killed_process_are_swept_after_a_day(tmp_path: Path) -
     old, young, other = (folder / name for name in (f".ring-{'0' * 32}.part", f".ring-{'1' * 32}.part", ".keep"))
     for path in (old, young, other):
         path.write_bytes(b"half")
-    for path in (old, other):
-        os.utime(path, (1_700_000_000, 1_700_000_000))
-    await LocalStorage(tmp_path / "files").put(KEY, spool(tmp_path / "s", b"x"), {})
+    now_s = old.stat().st_mtime
+    for path, age_s in ((old, DAY_S + 1), (young, DAY_S - 600), (other, 2 * DAY_S)):
+        os.utime(path, (now_s - age_s, now_s - age_s))
+    with no_other_folder_for_temporary_files():  # whose clock would be another one
+        await LocalStorage(tmp_path / "files").put(KEY, spool(tmp_path / "s", b"x"), {})
     assert (old.exists(), young.exists(), other.exists()) == (False, True, True)
+
+
+async def test_a_folder_is_swept_once_and_not_with_every_put(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path / "files")
+    await storage.put(KEY, spool(tmp_path / "s", b"x"), {})
+    part = (tmp_path / "files" / KEY).with_name(f".ring-{'0' * 32}.part")
+    part.write_bytes(b"half")
+    os.utime(part, (1_700_000_000, 1_700_000_000))
+    await storage.put(KEY, spool(tmp_path / "s", b"x"), {})
+    assert part.exists()
 
 
 def test_only_addresses_of_files_in_the_folder_lead_to_one(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -18,14 +19,18 @@ from hypothesis import strategies as st
 
 from ring_mcp.domain import MediaFile
 from ring_mcp.errors import ConfigError, StorageError, StorageRefused, StorageUnclear
-from ring_mcp.storage.ringbase import MAX_WAIT_S, RingbaseStorage, api_url, pause_s, upload_type
-from ring_mcp.storage.ringbase_answers import OUTCOMES, Excerpts, Row
+from ring_mcp.storage.ringbase import RingbaseStorage, api_url, pause_s, upload_type
+from ring_mcp.storage.ringbase_answers import OUTCOMES, Excerpts, Row, row_of
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJyaW5nIn0.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"
 BASE = "http://filebase.test"
 KEY = "generated/og/1-0-abcdef01.png"
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+LONG_URL = "https://cdn.test/".ljust(8192, "x")
 GOOD = {"success": True, "url": "https://cdn.test/files/f1", "fileId": "f1", "metadata": {"size": 5, "mimeType": "x"}}
+
+
+SHELL_CHARS = len(httpx2.Response(200, json={**GOOD, "more": ""}).content)
 
 
 class InstantClock:
@@ -59,9 +64,10 @@ class Filebase:
             raise answer
         return httpx2.Response(answer.status_code, headers=answer.headers, content=answer.content)
 
-    def storage(self, base_url: str = BASE, token: str = TOKEN, *, max_attempts: int = 4) -> RingbaseStorage:
-        client = httpx2.AsyncClient(transport=httpx2.MockTransport(self))
-        return RingbaseStorage(base_url, token, client, self.clock, max_attempts=max_attempts)
+    def storage(self, **options: Any) -> RingbaseStorage:
+        # A client that would follow redirects, if it were asked to.
+        client = httpx2.AsyncClient(transport=httpx2.MockTransport(self), follow_redirects=True)
+        return RingbaseStorage(BASE, TOKEN, client, self.clock, **options)
 
 
 def answer(status: int = 200, value: object = None, **headers: str) -> httpx2.Response:
@@ -111,6 +117,9 @@ async def test_an_upload_is_one_multipart_post_with_bearer_type_metadata_and_fil
     (request,) = filebase.requests
     assert (request.method, str(request.url)) == ("POST", f"{BASE}/api/v1/upload")
     assert request.headers["authorization"] == f"Bearer {TOKEN}"
+    assert request.headers["accept-encoding"] == "identity", "a small answer cannot unfold into a large one"
+    # The server may copy a large file on before it answers.
+    assert request.extensions["timeout"] == {"connect": 10.0, "write": 60.0, "read": 180.0, "pool": 60.0}
     assert int(request.headers["content-length"]) == len(request.content)
     parts = request.content.split(b"--" + request.headers["content-type"].split("boundary=")[1].encode())[1:-1]
     assert [part.split(b'name="')[1].split(b'"')[0] for part in parts] == [b"type", b"metadata", b"file"]
@@ -120,7 +129,7 @@ async def test_an_upload_is_one_multipart_post_with_bearer_type_metadata_and_fil
     assert (stored.url, stored.file_id, stored.local_path) == ("https://cdn.test/files/f1", "f1", None)
 
 
-@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
 async def test_a_passing_failure_is_tried_again_with_the_whole_file(media: MediaFile, status: int) -> None:
     filebase = Filebase(answer(status, {"error": "later"}), httpx2.ReadError("reset"), answer())
     stored = await filebase.storage().put(KEY, media, {})
@@ -142,7 +151,7 @@ async def test_pauses_grow_and_end_after_the_last_attempt(media: MediaFile) -> N
 
 @pytest.mark.parametrize(
     ("retry_after", "expected_s"),
-    [("7", 7.0), ("3600", MAX_WAIT_S), ("inf", MAX_WAIT_S), ("Fri, 20 Nov 2026 12:00:09 GMT", 9.0)]
+    [("7", 7.0), ("3600", 30.0), ("inf", 30.0), ("Fri, 20 Nov 2026 12:00:09 GMT", 9.0)]
     + [(bad, 0.5) for bad in ("0", "-5", "nan", "soon", "", "Fri, 20 Nov 2026 11:00:00 GMT", "20 Nov 2026 12:00:09")],
 )
 async def test_retry_after_is_honoured_up_to_a_limit(media: MediaFile, retry_after: str, expected_s: float) -> None:
@@ -153,13 +162,13 @@ async def test_retry_after_is_honoured_up_to_a_limit(media: MediaFile, retry_aft
 
 
 def test_a_pause_is_never_longer_than_the_limit() -> None:
-    assert pause_s(40, None, NOW) == MAX_WAIT_S
+    assert pause_s(40, None, NOW) == 30.0
 
 
 ROWS = [
     pytest.param(row, status, id=str(status))
     for row in OUTCOMES
-    for status in (list(row.statuses) if len(row.statuses) < 10 else [300, 404, 405, 409, 410, 422, 499])
+    for status in (list(row.statuses) if len(row.statuses) < 10 else [300, 404, 405, 409, 410, 422, 499, 600])
 ]
 
 
@@ -172,6 +181,10 @@ async def test_a_status_means_what_its_row_says(media: MediaFile, row: Row, stat
     assert row.fix in caught.value.message
     assert row.source
     assert len(filebase.requests) == 1
+
+
+def test_every_status_of_an_http_answer_has_a_row() -> None:
+    assert {row_of(status).passes for status in range(100, 1000)} == {False, True}
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 413, 415])
@@ -207,12 +220,14 @@ UNREADABLE: dict[str, httpx2.Response] = {
     "a url with a user": answer(200, {"success": True, "url": "//user@cdn.test/1"}),
     "a url with a blank": answer(200, {"success": True, "url": "https://cdn.test/a b"}),
     "a url that turns round": answer(200, {"success": True, "url": "https://cdn.test/a\u202eb"}),
-    "a url without measure": answer(200, {"success": True, "url": "https://cdn.test/" + "x" * 9000}),
+    "a url without measure": answer(200, {"success": True, "url": "https://cdn.test/" + "x" * (8192 - 16)}),
+    "a url without host": answer(200, {"success": True, "url": "https:///files/1"}),
     "half of the file": answer(200, {**GOOD, "metadata": {"size": 4}}),
     "a list": answer(200, [GOOD]),
     "a text": answer(200, "text"),
     "a number": answer(200, 1),
     "nothing": httpx2.Response(200),
+    "an object that nothing ends": answer(200, {**GOOD, "more": "x" * (64 * 1024 - SHELL_CHARS + 1)}),
     "no content": httpx2.Response(204),
     "a page": httpx2.Response(200, html="\n<!DOCTYPE html><html><title>Sign in</title></html>"),
     "half an answer": httpx2.Response(200, content=b'{"success": true, "url": "https://cdn'),
@@ -240,6 +255,14 @@ async def test_what_the_storage_said_is_told(media: MediaFile) -> None:
 OTHER_WORDS: dict[str, tuple[object, str, str | None]] = {
     "as documented": (GOOD, "https://cdn.test/files/f1", "f1"),
     "in a shell": ({"success": True, "data": {"url": "https://cdn.test/1", "fileId": 7}}, "https://cdn.test/1", "7"),
+    "as long as anything that is read": (
+        {**GOOD, "more": "x" * (64 * 1024 - SHELL_CHARS)},
+        "https://cdn.test/files/f1",
+        "f1",
+    ),
+    "a url as long as may be": ({"url": LONG_URL}, LONG_URL, None),
+    "a url of one character": ({"url": "7"}, f"{BASE}/api/v1/7", None),
+    "in a third shell": ({"result": {"url": "https://cdn.test/1"}}, "https://cdn.test/1", None),
     "in another shell": ({"file": {"url": "https://cdn.test/1"}}, "https://cdn.test/1", None),
     "without success": ({"url": "https://cdn.test/1"}, "https://cdn.test/1", None),
     "success as a text": ({"success": "true", "url": "https://cdn.test/1"}, "https://cdn.test/1", None),
@@ -248,7 +271,14 @@ OTHER_WORDS: dict[str, tuple[object, str, str | None]] = {
     "a relative url, below": ({"success": True, "url": "../../files/1"}, f"{BASE}/files/1", None),
     "a url without scheme": ({"success": True, "url": "//cdn.test/1"}, "http://cdn.test/1", None),
     "odd metadata": ({**GOOD, "metadata": None, "fileId": None}, "https://cdn.test/files/f1", None),
-    "an id without measure": ({**GOOD, "fileId": "x" * 40_000}, "https://cdn.test/files/f1", None),
+    "an id without measure": ({**GOOD, "fileId": "x" * 201}, "https://cdn.test/files/f1", None),
+    "an id as long as may be": ({**GOOD, "fileId": "x" * 200}, "https://cdn.test/files/f1", "x" * 200),
+    "an empty id": ({**GOOD, "fileId": ""}, "https://cdn.test/files/f1", None),
+    "an id of two lines": ({**GOOD, "fileId": "f\n1"}, "https://cdn.test/files/f1", None),
+    "a yes as id": ({**GOOD, "fileId": True}, "https://cdn.test/files/f1", None),
+    "a list as id": ({**GOOD, "fileId": ["f1"]}, "https://cdn.test/files/f1", None),
+    "a yes as size": ({**GOOD, "metadata": {"size": True}}, "https://cdn.test/files/f1", "f1"),
+    "a text as size": ({**GOOD, "metadata": {"size": "4"}}, "https://cdn.test/files/f1", "f1"),
 }
 
 
@@ -260,9 +290,11 @@ async def test_a_yes_in_other_words_is_a_stored_file(
     assert (stored.url, stored.file_id, stored.size_bytes) == (url, file_id, 5)
 
 
-@pytest.mark.parametrize("success", [False, "false"])
-async def test_a_no_with_200_is_a_failure_that_may_pass(media: MediaFile, success: object) -> None:
-    said = answer(200, {"success": success, "url": "https://cdn.test/1", "error": "quota"})
+@pytest.mark.parametrize(
+    "no", [{"success": False}, {"success": "false"}, {"success": True, "data": {"success": False}}]
+)
+async def test_a_no_with_200_is_a_failure_that_may_pass(media: MediaFile, no: dict[str, object]) -> None:
+    said = answer(200, {**no, "url": "https://cdn.test/1", "error": "quota"})
     with pytest.raises(StorageError, match=r"RingBase upload failed \(200\): quota") as caught:
         await Filebase(said).storage().put(KEY, media, {})
     assert type(caught.value) is StorageError
@@ -274,6 +306,11 @@ async def test_an_html_page_is_called_one(media: MediaFile) -> None:
         await Filebase(page).storage().put(KEY, media, {})
 
 
+async def test_an_answer_that_is_no_text_is_quoted_nevertheless(media: MediaFile) -> None:
+    with pytest.raises(StorageRefused, match=r"\(400\): closed for the f.te$"):
+        await Filebase(httpx2.Response(400, content=b"closed for the f\xeate")).storage().put(KEY, media, {})
+
+
 async def test_an_endless_answer_is_cut(media: MediaFile) -> None:
     with pytest.raises(StorageError) as caught:
         await Filebase(httpx2.Response(500, content=b"x" * 5_000_000)).storage(max_attempts=1).put(KEY, media, {})
@@ -283,7 +320,13 @@ async def test_an_endless_answer_is_cut(media: MediaFile) -> None:
 async def test_of_an_endless_answer_little_is_read(media: MediaFile) -> None:
     sent_bytes = 0
 
+    is_closed = False
+
     class Endless(httpx2.AsyncByteStream):
+        async def aclose(self) -> None:
+            nonlocal is_closed
+            is_closed = True
+
         async def __aiter__(self) -> AsyncIterator[bytes]:
             nonlocal sent_bytes
             for _ in range(500):
@@ -295,11 +338,13 @@ async def test_of_an_endless_answer_little_is_read(media: MediaFile) -> None:
         with pytest.raises(StorageRefused, match="xxx"):
             await RingbaseStorage(BASE, TOKEN, client, InstantClock()).put(KEY, media, {})
     assert sent_bytes < 200_000
+    assert is_closed
 
 
 async def test_no_connection_says_which_variable_to_look_at(media: MediaFile) -> None:
     filebase = Filebase(httpx2.ConnectError("All connection attempts failed"))
-    with pytest.raises(StorageError, match=r"RINGBASE_API_URL.*All connection attempts failed") as caught:
+    told = r"^RingBase upload failed: no answer from RINGBASE_API_URL \(ConnectError All connection attempts failed\)$"
+    with pytest.raises(StorageError, match=told) as caught:
         await filebase.storage().put(KEY, media, {})
     assert isinstance(caught.value.__cause__, httpx2.ConnectError)
     assert len(filebase.requests) == 4
@@ -308,12 +353,12 @@ async def test_no_connection_says_which_variable_to_look_at(media: MediaFile) ->
 async def test_what_is_remembered_of_past_puts_is_bounded(media: MediaFile) -> None:
     filebase = Filebase(answer())
     storage = filebase.storage()
-    for number in range(1100):
+    for number in range(1025):
         await storage.put(f"generated/{number}.png", media, {})
-    await storage.put("generated/1099.png", media, {})
-    assert len(filebase.requests) == 1100
+    await storage.put("generated/1.png", media, {})
+    assert len(filebase.requests) == 1025
     await storage.put("generated/0.png", media, {})
-    assert len(filebase.requests) == 1101
+    assert len(filebase.requests) == 1026
 
 
 async def test_a_client_that_was_given_stays_open(media: MediaFile) -> None:
@@ -339,6 +384,7 @@ def test_a_token_unfit_for_headers_is_a_configuration_error_unquoted(token: str)
         "http://a?x=1",
         "http://a\0b",
         "http://a:99999999",
+        "http://a:65536",
         "https://",
         "http:///files",
     ],
@@ -353,6 +399,7 @@ async def test_ping_asks_for_health_with_the_token() -> None:
     await filebase.storage().ping()
     (request,) = filebase.requests
     assert (request.method, str(request.url)) == ("GET", f"{BASE}/api/v1/health")
+    assert set(request.extensions["timeout"].values()) == {10.0}
     assert request.headers["authorization"] == f"Bearer {TOKEN}"
 
 
@@ -360,7 +407,9 @@ async def test_ping_asks_for_health_with_the_token() -> None:
     ("reply", "fix"),
     [
         (answer(401, {"error": f"Invalid token {TOKEN}"}), "RINGBASE_API_TOKEN"),
+        (answer(403, {}), "RINGBASE_API_TOKEN"),
         (answer(404, {}), "RINGBASE_API_URL"),
+        (answer(300, {}), "RINGBASE_API_URL"),
         (answer(503, {}), "is ring-filebase up"),
         (httpx2.Response(200, html="<html>Welcome to the router</html>"), "an HTML page.*RINGBASE_API_URL"),
         (httpx2.ConnectTimeout("timed out"), "RINGBASE_API_URL"),
@@ -402,6 +451,10 @@ def test_an_excerpt_is_one_short_printable_line(text: str) -> None:
     excerpt = Excerpts(TOKEN).of(text)
     assert excerpt.isprintable()
     assert 0 < len(excerpt) <= 300
+
+
+def test_of_a_long_text_its_beginning_is_told() -> None:
+    assert Excerpts(TOKEN).of("x" * 1000) == "x" * 280
 
 
 def test_a_part_of_a_jwt_is_masked_as_well() -> None:

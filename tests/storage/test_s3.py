@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import hmac
 import shutil
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -20,10 +21,12 @@ from hypothesis import strategies as st
 from ring_mcp.domain import MediaFile
 from ring_mcp.errors import ConfigError, StorageError, StorageRefused
 from ring_mcp.extras import install_line
+from ring_mcp.proxies import DIRECT, proxies_of
 from ring_mcp.storage.s3 import S3Storage, ascii_metadata
 from ring_mcp.storage.s3_errors import OUTCOMES, Row
-from ring_mcp.storage.s3_settings import PART_BYTES
+from ring_mcp.storage.s3_settings import PART_BYTES, open_store
 from tests.fake_clock import let_pass
+from tests.providers.raw_server import RawServer, answering, http, silent
 from tests.s3_servers import BUCKET, KEY_ID, SECRET, BucketServer, Moto
 
 KEY = "generated/og/1-0-abcdef01.png"
@@ -69,6 +72,13 @@ async def no_parts(server: BucketServer) -> None:
     async with asyncio.timeout(LIMIT_S):
         while server.parts():
             await asyncio.sleep(0.01)
+
+
+async def pass_by(seconds: float) -> None:
+    """So much time passes, and whoever meets a deadline by it goes on."""
+    let_pass(seconds)
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 @pytest.mark.long
@@ -152,6 +162,23 @@ async def test_a_private_bucket_gives_a_signed_address_that_expires(token: str |
     assert storage.strip_signature(address.url) == plain
 
 
+async def test_without_more_words_it_is_aws_and_an_address_lasts_a_day() -> None:
+    storage = S3Storage(BUCKET, access_key_id=KEY_ID, secret_access_key=SECRET, clock=FixedClock())
+    plain = f"https://s3.us-east-1.amazonaws.com/{BUCKET}/{KEY}"
+    address = await storage.address(plain)
+    assert address.url.startswith(f"{plain}?")
+    assert "us-east-1" in dict(parse_qsl(urlsplit(address.url).query))["X-Amz-Credential"].split("/")
+    assert address.expires_at == NOW + timedelta(days=1)
+
+
+async def test_an_address_that_cannot_be_signed_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with RawServer(answering(http(403, "no role"))) as machine:
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", machine.url)
+        with pytest.raises(StorageError, match=r"^S3 signing an address failed .*there are no credentials") as caught:
+            await S3Storage(BUCKET).address(f"https://s3.us-east-1.amazonaws.com/{BUCKET}/{KEY}")
+    assert caught.value.billed == "no"
+
+
 async def test_only_files_below_the_own_prefix_are_signed(server: BucketServer) -> None:
     storage = server.storage(prefix="ring")
     for path in (f"{BUCKET}/other/a.png", f"{BUCKET}/ring/../other/a.png", "other/ring/a.png", f"{BUCKET}/ring/"):
@@ -178,15 +205,43 @@ async def test_a_file_that_is_gone_or_too_large_is_not_fetched(server: BucketSer
         with pytest.raises(StorageRefused, match=told) as caught:
             await storage.fetch(url, tmp_path / "back", 4)
         assert caught.value.billed == "no"
+        assert caught.value.message.startswith("S3 download failed") == (told == "NoSuchKey")
         assert not (tmp_path / "back").exists()
 
 
-async def test_a_large_file_goes_up_in_parts_of_one_size(server: BucketServer, tmp_path: Path) -> None:
-    media = spool(tmp_path / "s", b"x" * (2 * PART_BYTES + 1))
+@pytest.mark.parametrize("size_bytes", [1, 8 * 1024 * 1024])
+async def test_a_file_of_one_part_goes_up_in_one_request(server: BucketServer, tmp_path: Path, size_bytes: int) -> None:
+    await server.storage().put(KEY, spool(tmp_path / "s", b"x" * size_bytes), {})
+    assert server.requests == [f"PUT /{BUCKET}/{KEY}"]
+
+
+async def test_a_large_file_goes_up_in_parts_of_eight_megabytes(server: BucketServer, tmp_path: Path) -> None:
+    media = spool(tmp_path / "s", b"x" * (2 * 8 * 1024 * 1024 + 1))
     await server.storage().put(KEY, media, {})
     assert sum("partNumber=" in request for request in server.requests) == 3
     assert (server.bucket / KEY).read_bytes() == media.path.read_bytes()
     await no_parts(server)
+
+
+async def test_of_a_large_file_two_parts_are_in_memory(server: BucketServer, tmp_path: Path) -> None:
+    under_way = most = 0
+    changing, second, third = threading.Lock(), threading.Event(), threading.Event()
+
+    def hold(path: str) -> None:
+        nonlocal under_way, most
+        with changing:
+            under_way += 1
+            most = max(most, under_way)
+        if under_way == 2:
+            second.set()
+        second.wait(LIMIT_S)
+        third.wait(0.1)  # nothing sets it: whoever would come beside the two comes now
+        with changing:
+            under_way -= 1
+
+    server.before = hold
+    await server.storage().put(KEY, large(tmp_path / "s", 3), {})
+    assert most == 2
 
 
 UPLOAD = """
@@ -258,6 +313,32 @@ async def test_a_cancelled_put_that_takes_longer_is_aborted_and_leaves_no_parts(
     assert any(request.startswith("DELETE") for request in server.requests)
 
 
+async def test_a_store_that_hangs_holds_a_stopping_server_for_a_while(
+    server: BucketServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gc.collect()
+    caplog.clear()  # of what tests before this one have left
+    release = threading.Event()
+    server.before = lambda _: release.wait(LIMIT_S)
+    putting = asyncio.create_task(server.storage().put(KEY, large(tmp_path / "s", 6), {}))
+    await first_request(server)
+    rest = asyncio.all_tasks() - {putting, asyncio.current_task()}
+    putting.cancel()
+    await pass_by(0)
+    await pass_by(5.1)  # its grace
+    await pass_by(5)
+    assert not putting.done()
+    await pass_by(5.1)  # ten seconds to give up
+    assert putting.cancelled()
+    release.set()
+    await asyncio.wait(rest, timeout=LIMIT_S)
+    rest.clear()
+    del putting  # which keeps the other alive: asyncio complains of what is gone
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+    await no_parts(server)
+
+
 async def test_a_large_file_that_changes_under_way_is_not_stored(server: BucketServer, tmp_path: Path) -> None:
     media = large(tmp_path / "s", 2)
     with media.path.open("r+b") as file:
@@ -292,6 +373,7 @@ async def test_a_bucket_that_vanishes_between_two_parts_is_refused(server: Bucke
         (400, error_xml("InvalidArgument", "a  b\nc"), StorageRefused, "InvalidArgument, a b c"),
         (403, "<html>a proxy</html>", StorageError, "AWS_ENDPOINT_URL_S3"),
         (404, "<html>a proxy</html>", StorageError, "AWS_ENDPOINT_URL_S3"),
+        (403, error_xml("AllAccessDisabled"), StorageRefused, "console"),
     ],
 )
 async def test_what_a_store_says_becomes_what_to_do(
@@ -350,6 +432,7 @@ async def test_what_a_store_echoes_of_a_key_is_not_told(server: BucketServer, tm
 async def test_the_health_check_begins_an_upload_and_leaves_nothing_of_it(server: BucketServer) -> None:
     await server.storage(prefix="ring").ping()
     assert [request.split()[0] for request in server.requests] == ["GET", "POST", "DELETE"]
+    assert {request.split()[1].partition("?")[0] for request in server.requests} == {f"/{BUCKET}/ring/ring-health"}
     assert (server.objects(), server.parts()) == ([], [])
 
 
@@ -371,9 +454,37 @@ async def test_a_store_that_does_not_answer_is_named_in_time(server: BucketServe
     asking = asyncio.create_task(server.storage().ping())
     assert await asyncio.to_thread(came.wait, LIMIT_S)
     let_pass(4.5)  # ring-health gives up after 5 s, and would know nothing of the reason
-    with pytest.raises(StorageError, match=f"{BUCKET} at {server.url}.*no answer"):
+    with pytest.raises(StorageError, match=f"{BUCKET} at {server.url}.*no answer.*AWS_ENDPOINT_URL_S3") as caught:
         await asyncio.wait_for(asking, LIMIT_S)
+    assert caught.value.billed == "no"
     release.set()
+
+
+async def test_a_machine_without_a_role_is_told_that_it_has_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with RawServer(silent) as machine:
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", machine.url)
+        asking = asyncio.create_task(S3Storage(BUCKET).ping())
+        await asyncio.wait_for(machine.request_came.wait(), LIMIT_S)
+        await pass_by(4.5)
+        assert asking.done()
+        with pytest.raises(StorageError, match=r"no answer in time\. Set AWS_ACCESS_KEY_ID") as caught:
+            await asking
+    assert caught.value.billed == "no"
+
+
+async def test_an_upload_that_cannot_be_begun_in_time_is_left_alone() -> None:
+    store = RawServer(answering(http(404, error_xml("NoSuchKey"))), silent)
+    async with store:
+        asking = asyncio.create_task(
+            S3Storage(BUCKET, endpoint=store.url, access_key_id=KEY_ID, secret_access_key=SECRET).ping()
+        )
+        async with asyncio.timeout(LIMIT_S):
+            while not store.posts:
+                await asyncio.sleep(0.01)
+        await pass_by(4.5)
+        assert asking.done()
+        with pytest.raises(StorageError, match="no answer in time"):
+            await asking
 
 
 async def test_a_bucket_that_does_not_exist_is_refused_by_put_and_ping(server: BucketServer, tmp_path: Path) -> None:
@@ -390,10 +501,23 @@ def test_every_wrong_setting_is_named_at_once() -> None:
     assert names == ["RING_S3_BUCKET", "RING_S3_PREFIX", "AWS_ENDPOINT_URL_S3", "AWS_SECRET_ACCESS_KEY"]
     with pytest.raises(ConfigError, match="AWS_SESSION_TOKEN"):
         S3Storage(BUCKET, session_token=TOKEN)
+    with pytest.raises(ConfigError, match="AWS_ACCESS_KEY_ID: is needed"):
+        S3Storage(BUCKET, secret_access_key=SECRET)
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["http://[::1", "http://store:99999", "ftp://store", "http://a@store", "http://s/?q"]
+    "endpoint",
+    [
+        "http://[::1",
+        "http://store:99999",
+        "http://store:0",
+        "http://:9000",
+        "ftp://store",
+        "http://a@store",
+        "http://s/?q",
+        "http://s/#f",
+        "http://s/\u202e",
+    ],
 )
 def test_an_endpoint_that_is_no_plain_address_is_a_wrong_setting(endpoint: str) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -401,16 +525,43 @@ def test_an_endpoint_that_is_no_plain_address_is_a_wrong_setting(endpoint: str) 
     assert caught.value.problems == ["AWS_ENDPOINT_URL_S3: must be an http(s) URL without user, password or query"]
 
 
-def test_without_the_library_the_install_line_is_told_at_the_start() -> None:
-    program = (
-        "import sys; sys.modules['obstore'] = None\n"
-        "from ring_mcp.storage.s3 import S3Storage\n"
-        "try: S3Storage('media')\n"
-        "except Exception as exc: print(type(exc).__name__, exc)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.startswith("ConfigError FILE_BACKEND: s3 needs the library obstore")
-    assert done.stdout.strip().endswith(install_line("s3"))
+def test_without_the_library_the_install_line_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(ConfigError) as caught:
+        S3Storage("media")
+    (problem,) = caught.value.problems
+    assert problem.startswith("FILE_BACKEND: s3 needs the library obstore")
+    assert problem.endswith(install_line("s3"))
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "connect", "whole", "repeats"), [(None, "5s", "2m", 3), (4.0, "4s", "4s", 0), (60.0, "5s", "1m", 0)]
+)
+def test_a_store_is_asked_within_limits_and_again_for_a_while(
+    limit_s: float | None, connect: str, whole: str, repeats: int
+) -> None:
+    store = open_store(BUCKET, "ring", "http://127.0.0.1:9000", "eu-west-3", {}, DIRECT, limit_s=limit_s)
+    pauses = {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=5), "base": 2.0}
+    repeated = {"max_retries": repeats, "retry_timeout": timedelta(seconds=60), "backoff": pauses}
+    assert store.client_options == {"allow_http": "true", "connect_timeout": connect, "timeout": whole}
+    assert store.retry_config == repeated
+    assert store.prefix == "ring"
+    assert store.config == {
+        "bucket": BUCKET,
+        "region": "eu-west-3",
+        "endpoint_url_s3": "http://127.0.0.1:9000",
+        "virtual_hosted_style_request": "false",
+        "disable_bulk_delete": "true",
+    }
+
+
+def test_a_store_outside_is_asked_through_the_proxy_and_never_without_tls() -> None:
+    proxies = proxies_of({"HTTPS_PROXY": "http://proxy.test:1", "NO_PROXY": "near.test"})
+    store = open_store(BUCKET, "", "https://store.test", "eu-west-3", {}, proxies)
+    assert store.prefix is None
+    here = "localhost,127.0.0.1,::1,169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254"
+    way_out = {"allow_http": "false", "proxy_url": "http://proxy.test:1", "proxy_excludes": f"near.test,{here}"}
+    assert store.client_options == {"connect_timeout": "5s", "timeout": "2m", **way_out}
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.text(max_size=300), max_size=4))
@@ -419,3 +570,9 @@ def test_metadata_is_ascii_and_can_be_read_back_or_is_left_out(metadata: dict[st
         assert value.isascii()
         assert " " not in value
         assert unquote(value) == metadata[name]
+
+
+def test_metadata_that_a_header_carries_stays_readable_and_none_is_cut() -> None:
+    longest = "x" * 400
+    given = {"source": "https://a.test/b?c=d e", "long": longest, "longer": longest + "x", "empty": ""}
+    assert ascii_metadata(given) == {"source": "https://a.test/b?c=d%20e", "long": longest}

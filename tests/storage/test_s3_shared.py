@@ -67,11 +67,24 @@ async def test_a_key_that_may_not_delete_is_told_which_right_it_needs(moto: Moto
     with pytest.raises(StorageRefused, match="AccessDenied") as caught:
         await files.ping()
     assert "s3:DeleteObject" in caught.value.next_action
+    assert caught.value.billed == "no"
     await files.share("a", written(tmp_path / "mine"))
     with pytest.raises(StorageRefused, match="S3 removal failed"):
         await files.remove(["a"])
     for secret in moto.writer:
         assert secret not in caught.value.message
+
+
+async def test_what_cannot_be_shared_costs_nothing(server: BucketServer, tmp_path: Path) -> None:
+    files = shared_of(server.storage(shares=True))
+    with pytest.raises(StorageError, match=r"^the spool file cannot be read: No such file or directory$") as missing:
+        await files.share("a", tmp_path / "nowhere")
+    with pytest.raises(StorageRefused, match=r"^'a/b' is no bare name$") as nested:
+        await files.share("a/b", written(tmp_path / "mine"))
+    await files.share("a", written(tmp_path / "mine"))
+    with pytest.raises(StorageRefused, match=r"^a has 5 bytes; 4 are allowed$") as large:
+        await files.fetch("a", tmp_path / "theirs", 4)
+    assert [caught.value.billed for caught in (missing, nested, large)] == ["no"] * 3
 
 
 @pytest.mark.parametrize(
@@ -96,15 +109,16 @@ async def test_a_store_that_is_away_says_nothing_of_any_file(tmp_path: Path) -> 
         "media", endpoint="http://127.0.0.1:1", access_key_id=KEY_ID, secret_access_key=SECRET, shares=True
     )
     files = shared_of(away)
-    for doing in (
-        files.share("a", written(tmp_path / "mine")),
-        files.fetch("a", tmp_path / "theirs", 10),
-        files.list_files(),
-        files.remove(["a"]),
-        files.ping(),
+    for what, billed, doing in (
+        ("upload", "yes", files.share("a", written(tmp_path / "mine"))),
+        ("download", "no", files.fetch("a", tmp_path / "theirs", 10)),
+        ("listing", "no", files.list_files()),
+        ("removal", "no", files.remove(["a"])),
+        ("removal", "no", files.ping()),
     ):
-        with pytest.raises(StorageError) as caught:
+        with pytest.raises(StorageError, match=f"^S3 {what} failed") as caught:
             await doing
+        assert caught.value.billed == billed
         assert type(caught.value) is StorageError, "it comes back"
         assert SECRET not in caught.value.message
 

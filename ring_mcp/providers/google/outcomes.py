@@ -79,7 +79,6 @@ _ACCOUNT = (
 _SAFETY = Row(
     when="safety refused it",
     statuses=(400,),
-    codes=frozenset({"safety", "prohibited_content", "safety_violation", "image_safety"}),
     words=("safety", "prohibited", "sensitive words"),
     # A filter that is itself away says these words, too, and refuses nothing.
     unless=("unavailable", "try again", "timed out", "timeout"),
@@ -103,7 +102,6 @@ PAID = (
         codes=frozenset({"internal", "unavailable", "deadline_exceeded", "api_error", "service_unavailable"}),
         error=ProviderUnavailable,
         billed="no",
-        retryable=True,
         source=f"{_BILLING}; {_ERRORS}: api_error, service_unavailable",
     ),
     _REFUSED,

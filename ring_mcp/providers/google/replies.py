@@ -83,7 +83,7 @@ def read_error(reply: Reply, now: datetime, *, what: str) -> ProviderError:
 def read_words(reply: Reply) -> Said:
     """The answer as the tables look at it."""
     error = error_body(reply)
-    codes = frozenset(code.lower() for code in _codes(error) if isinstance(code, str) and code)
+    codes = frozenset(code.lower() for code in _codes(error) if isinstance(code, str))
     return Said(
         status=reply.status,
         # A message alone is what any proxy writes; Google's own errors have a word or a number with it.

@@ -199,10 +199,11 @@ def _count_film_tokens(usage: Any) -> int:
 @contextlib.contextmanager
 def explain_refusal(plan: Plan) -> Iterator[None]:
     """What Google says when it refuses a given clip names the prompt, also where it is the caller's region."""
+    assert isinstance(plan, VideoPlan)
     try:
         yield
     except ContentRefused as exc:
-        if isinstance(plan, VideoPlan) and plan.generation_kind != "generate":
+        if plan.generation_kind != "generate":
             exc.next_action = _REGIONS
         raise
 

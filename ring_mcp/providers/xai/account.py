@@ -38,7 +38,7 @@ def check_flags(reply: Reply) -> None:
     # Only a plain true: no key is given up for a value that nobody has documented.
     found = [words for flag, words in _NOT_WORKING.items() if isinstance(body, Mapping) and body.get(flag) is True]
     if found:
-        raise ProviderAuthError(f"xAI says: {', '.join(found)}", provider=PROVIDER, billed="no")
+        raise ProviderAuthError(f"xAI says: {', '.join(found)}", provider=PROVIDER)
 
 
 class XaiTeam:

@@ -100,7 +100,7 @@ def read_look(reply: Reply, now: datetime, kind: MediaKind) -> Mapping[str, Any]
     # Bodies of clips were nested until March 2026, and the specification still has that form (provider reference 2.4).
     nested = body.get("response")
     if isinstance(nested, Mapping):
-        body = {**nested, **{key: value for key, value in body.items() if key != "response"}}
+        body = {**nested, **body}
     if body.get("status") == "failed":
         raise read_failed_job(body, what)
     if body.get("status") == "expired":
