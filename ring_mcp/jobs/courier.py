@@ -116,7 +116,7 @@ class Courier:
             "do": "go",
             "kind": kind,
             "plan": _PLAN.dump_python(plan, mode="json"),
-            "inputs": _INPUTS.dump_python(inputs, mode="json"),
+            "inputs": _INPUTS.dump_python(inputs),
             "deadlineS": deadline_s,
         }
         wire, this = self._given_to.pop(job_id)
