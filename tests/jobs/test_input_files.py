@@ -11,6 +11,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderUnavailable, StorageError
+from ring_mcp.errors import InvalidRequest, PrivateAddress, ProviderBadReply, ProviderUnavailable, StorageError
 from ring_mcp.jobs.input_files import (
     Takes,
     check_length,
@@ -30,6 +31,8 @@ from ring_mcp.jobs.input_files import (
     explain_fetch_error,
     not_writable,
     picture,
+    size_px,
+    spool_file,
     write_inline,
 )
 from ring_mcp.media.decoding import Decoder
@@ -150,6 +153,27 @@ def test_a_data_uri_may_hold_as_much_as_a_picture(tmp_path: Path) -> None:
         write_inline(inline(b"x" * (MAX_IMAGE_BYTES + 6)), tmp_path / "input", "imageUrl", MAX_IMAGE_BYTES)
 
 
+def test_what_is_far_too_large_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    """Three characters in four are bytes, and two of those may be padding."""
+    path = tmp_path / "input"
+    write_inline(inline(b"x"), path, "imageUrl", 1)
+    write_inline(inline(b"x" * 6), path, "imageUrl", 4)
+    with pytest.raises(InvalidRequest, match=r"^imageUrl has about 6 bytes; 3 are allowed$"):
+        write_inline(inline(b"x" * 6), path, "imageUrl", 3)
+
+
+def test_a_file_of_the_spool_is_the_owners_alone_and_goes(tmp_path: Path) -> None:
+    spool = tmp_path / "state" / "spool"
+    for _ in range(2):
+        with spool_file(spool) as path:
+            path.write_bytes(b"x")
+            assert path.parent == spool
+        assert list(spool.iterdir()) == []
+    with spool_file(spool):
+        pass  # what was never written need not be there to go
+    assert spool.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_spool_that_cannot_be_written_is_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="nothing was spent") as caught:
         write_inline(inline(jpeg()), tmp_path / "not there" / "input", "imageUrl", MAX_IMAGE_BYTES)
@@ -163,6 +187,37 @@ def test_a_file_becomes_a_data_uri_of_its_real_type(tmp_path: Path) -> None:
     path = tmp_path / "input"
     path.write_bytes(jpeg())
     assert data_uri(NATIVES, path, "imageUrl", "image", 10_000) == inline(jpeg())
+
+
+def test_a_file_that_goes_while_it_is_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_: Path) -> Any:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    (tmp_path / "input").write_bytes(jpeg())
+    monkeypatch.setattr("ring_mcp.jobs.input_files.open_file", gone)
+    with pytest.raises(InvalidRequest, match=r"^imageUrl cannot be read: No such file or directory$"):
+        data_uri(NATIVES, tmp_path / "input", "imageUrl", "image", 10_000)
+
+
+def test_what_became_of_a_file_meanwhile_is_told_without_a_list(tmp_path: Path) -> None:
+    """What the model takes was said when the file was given."""
+    (tmp_path / "input").write_bytes(b"")
+    with pytest.raises(InvalidRequest) as caught:
+        data_uri(NATIVES, tmp_path / "input", "imageUrl", "image", 10_000)
+    assert caught.value.message == "imageUrl cannot be used: it is an empty file"
+
+
+@pytest.mark.parametrize(("width_px", "height_px"), [(None, 36), (64, None), (None, None)])
+def test_a_size_is_known_whole_or_not(tmp_path: Path, width_px: int | None, height_px: int | None) -> None:
+    (tmp_path / "input").write_bytes(jpeg())
+    media = picture(NATIVES, tmp_path / "input", "imageUrl", TAKES)
+    assert size_px(media) == (64, 36)
+    assert size_px(replace(media, width_px=width_px, height_px=height_px)) is None
+
+
+def test_codecs_are_named_as_people_do() -> None:
+    takes = Takes(model="grok", sizes=SIZES, video_codecs=("h264", "h265", "av1", "vp9", "vp8"))
+    assert takes.clips == "grok takes MP4 with H.264, H.265, AV1, VP9 or VP8"
 
 
 def test_a_file_is_measured_and_may_be_as_large_as_is_allowed(tmp_path: Path) -> None:
@@ -228,6 +283,7 @@ def test_a_file_that_cannot_be_read_is_told_with_its_field(tmp_path: Path) -> No
 
 def test_an_address_that_was_given_is_not_blamed_on_the_provider() -> None:
     assert explain_fetch_error(ProviderBadReply("it is on a private network")) == "it is on a private network"
+    assert explain_fetch_error(PrivateAddress("name it")) == "name it"
     assert explain_fetch_error(ProviderUnavailable("xAI does not answer")) == "its address cannot be reached"
     assert (
         explain_fetch_error(ProviderUnavailable("fetching from xAI failed", http_status=403))
@@ -271,6 +327,11 @@ def test_plus_signs_that_a_form_took_for_blanks_are_put_back(tmp_path: Path) -> 
         ("AAA BBA=", "AAA+BBA="),
         ("AAAA AAAA", "AAAAAAAA"),  # with a plus sign it would have one character too many
         ("AAAA BA", "AAAABA=="),  # it can be both, and lines are broken more often
+        ("AAAA AAA AAAAA", "AAAA+AAA+AAAAA=="),  # it can be both, but lines have one width
+        ("AAA AAAA AAAA", "AAAAAAAAAAA="),  # with plus signs it would have one character too many
+        ("AAA \nBBA", "AAABBA=="),  # whoever breaks lines has no form
+        ("AAA \tBBA", "AAABBA=="),
+        ("AAA \rBBA", "AAABBA=="),
     ],
 )
 def test_one_blank_is_a_plus_sign_where_nothing_else_fits(given: str, meant: str, tmp_path: Path) -> None:
