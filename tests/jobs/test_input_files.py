@@ -83,6 +83,24 @@ def test_a_limit_that_nobody_has_confirmed_is_told_as_unsure() -> None:
     assert Takes.of("m", EDITOR, SIZES).clips.endswith("H.264, H.265 or AV1")
 
 
+@pytest.mark.parametrize(
+    ("unsure", "follows", "is_told"),
+    [
+        ("minExtendInputS", None, True),
+        ("maxExtendInputS", None, True),
+        ("maxFollowUpInputS", None, False),
+        ("maxFollowUpInputS", "request-1", True),
+        ("maxExtendInputS", "request-1", False),
+        ("maxEditInputS", None, False),
+    ],
+)
+def test_only_a_bound_that_was_compared_is_told_as_unsure(unsure: str, follows: str | None, is_told: bool) -> None:
+    model = EDITOR.model_copy(update={"max_follow_up_input_s": Decimal(30), "unsure": (unsure,)})
+    with pytest.raises(InvalidRequest) as caught:
+        check_length(EXTEND.model_copy(update={"follows": follows}), model, Decimal(100))
+    assert ("this bound is unsure" in caught.value.message) == is_told
+
+
 def test_everything_together_may_be_as_large_as_one_request() -> None:
     small = EDITOR.model_copy(update={"max_inputs_bytes": 1000})
     check_sum([400, 600], EDIT, small)
