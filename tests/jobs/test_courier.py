@@ -71,6 +71,16 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
+def open_sockets() -> set[int]:
+    """The numbers of this process's open sockets."""
+    found = set[int]()
+    for each in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # that of the folder itself
+            if str(each.readlink()).startswith("socket:"):
+                found.add(int(each.name))
+    return found
+
+
 async def eventually_done(answers: Answers, job_id: str) -> None:
     async with asyncio.timeout(LIMIT_S):
         while answers.is_awaited(job_id):
@@ -194,23 +204,23 @@ async def test_no_key_stands_in_an_argument_list_or_environment(courier: Courier
 
 
 async def test_a_courier_that_cannot_be_started_leaves_nothing_open_and_is_told(
-    answers: Answers, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    answers: Answers, caplog: pytest.LogCaptureFixture
 ) -> None:
     given: list[socket.socket] = []
-    make_pair = socket.socketpair
-
-    def note_pair() -> tuple[socket.socket, socket.socket]:
-        given.extend(make_pair())
-        return given[0], given[1]
+    ours: list[int] = []
 
     def start(theirs: socket.socket) -> int:
+        given.append(theirs)
+        ours.extend(set(open_sockets()) - before - {theirs.fileno()})
         raise OSError("there is no memory left")
 
-    monkeypatch.setattr("ring_mcp.jobs.courier.socket.socketpair", note_pair)
     courier = Courier(answers, start)
+    before = open_sockets()
     assert not await courier.take("a-job", "token")
     assert "there is no memory left" in caplog.text
-    assert [end.fileno() for end in given] == [-1, -1]
+    assert given[0].fileno() == -1
+    assert len(ours) == 1
+    assert not open_sockets() & set(ours)
     assert courier.pid is None
     await courier.drop("a-job")
     await courier.aclose()
@@ -411,7 +421,7 @@ async def test_a_courier_that_reads_nothing_keeps_nobody_longer_than_a_second(
     await asyncio.wait({submitting})
 
 
-async def test_a_courier_that_will_not_is_not_told_to_drop_what_it_has_not(by_hand: tuple[Courier, ByHand]) -> None:
+async def test_a_courier_that_refuses_a_job_has_nothing_to_drop(by_hand: tuple[Courier, ByHand]) -> None:
     courier, other = by_hand
     taking = await begun(courier, "a-job")
     await other.hear()

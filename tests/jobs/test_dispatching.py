@@ -231,15 +231,31 @@ class NoDatabase:
         self.after.append(do)
 
 
-@pytest.fixture
-def pauses_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Pauses take no time here, and are noted."""
-    noted: list[float] = []
+class StandingLoop:
+    """The event loop's own clock, which stands until it is moved."""
 
-    async def rest(delay_s: float) -> None:
-        noted.append(delay_s)
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._now_s = loop.time()
+        loop.time = lambda: self._now_s  # type: ignore[method-assign]
 
-    monkeypatch.setattr("ring_mcp.jobs.dispatching.asyncio.sleep", rest)
+    async def move(self, seconds: float) -> None:
+        """Let so much time pass, and everybody have a turn."""
+        self._now_s += seconds
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+async def pauses_s(asked: Callable[[], int], until_s: float) -> list[float]:
+    """How long it took, each time, until somebody asked again: to the tenth of a second."""
+    loop = StandingLoop()
+    await loop.move(0)
+    noted, count, since = list[float](), asked(), 0
+    for step in range(1, round(until_s * 10) + 1):
+        await loop.move(0.1 + 1e-9)
+        if asked() > count:
+            noted.append((step - since) / 10)
+            count, since = asked(), step
     return noted
 
 
@@ -252,22 +268,21 @@ def away(why: str = "away") -> LedgerError:
     return LedgerError(why)
 
 
-async def test_a_statement_is_tried_until_the_database_is_back(
-    pauses_s: list[float], caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_statement_is_tried_until_the_database_is_back(caplog: pytest.LogCaptureFixture) -> None:
     driver, channel = driver_over(*[away()] * 6, away("no disk"))
-    assert await driver.fetch("SELECT $1", 7) == [{"one": 1}]
+    fetching = asyncio.create_task(driver.fetch("SELECT $1", 7))
+    assert await pauses_s(lambda: len(channel.asked), 17.0) == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    assert await fetching == [{"one": 1}]
     assert channel.asked == [("SELECT $1", 7)] * 8
-    assert pauses_s == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
     assert caplog.messages == ["tasks wait: away", "tasks wait: no disk"], "each reason once"
 
 
-async def test_at_the_end_nothing_is_tried_again(pauses_s: list[float]) -> None:
+async def test_at_the_end_nothing_is_tried_again() -> None:
     driver, channel = driver_over(away())
     driver.gives_up = True
     with pytest.raises(LedgerError):
         await driver.fetch("SELECT 1")
-    assert (pauses_s, len(channel.asked)) == ([], 1)
+    assert len(channel.asked) == 1
 
 
 async def test_whatever_pgqueuer_says_goes_to_the_database() -> None:
@@ -298,20 +313,28 @@ def dispatcher_over(channel: Any, lease_s: float = 60.0) -> tuple[Any, list[str]
     return Dispatcher(channel, str(uuid.uuid4()), carry, lost.append, lease_s=lease_s), lost
 
 
+class Manager:
+    """Stands in for PgQueuer's own: ``runs`` are what it was asked for. It fails until the dispatcher is stopped, which
+    is in run number ``stops_in``."""
+
+    def __init__(self, dispatcher: Any, stops_in: int) -> None:
+        self.runs: list[dict[str, Any]] = []
+        self.shutdown = asyncio.Event()
+        self._dispatcher, self._stops_in = dispatcher, stops_in
+
+    async def run(self, **how: Any) -> None:
+        self.runs.append(how)
+        if len(self.runs) == self._stops_in:
+            self._dispatcher.stop()
+        raise RuntimeError("a fault of PgQueuer's")
+
+
 @pytest.mark.parametrize(("lease_s", "looks_every_s"), [(60.0, 5.0), (2.0, 0.5)])
-async def test_tasks_are_taken_in_small_parts_and_the_dead_looked_for(
-    monkeypatch: pytest.MonkeyPatch, lease_s: float, looks_every_s: float
-) -> None:
+async def test_tasks_are_taken_in_small_parts_and_the_dead_looked_for(lease_s: float, looks_every_s: float) -> None:
     dispatcher, _ = dispatcher_over(NoDatabase(), lease_s)
-    asked: list[dict[str, Any]] = []
-
-    async def run(**how: Any) -> None:
-        asked.append(how)
-        dispatcher.stop()
-
-    monkeypatch.setattr(dispatcher._manager, "run", run)
+    dispatcher._manager = manager = Manager(dispatcher, stops_in=1)
     await dispatcher.run()
-    assert asked == [
+    assert manager.runs == [
         {
             "dequeue_timeout": timedelta(seconds=looks_every_s),
             "batch_size": 25,
@@ -322,21 +345,12 @@ async def test_tasks_are_taken_in_small_parts_and_the_dead_looked_for(
     assert timedelta(seconds=REST_FOR_GOOD_S) == timedelta(days=365) * 100, "within what a timestamp can hold"
 
 
-async def test_a_dispatching_that_fails_begins_again_until_the_end(
-    monkeypatch: pytest.MonkeyPatch, pauses_s: list[float], caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_dispatching_that_fails_begins_again_until_the_end(caplog: pytest.LogCaptureFixture) -> None:
     dispatcher, _ = dispatcher_over(NoDatabase())
-    runs: list[int] = []
-
-    async def fail(**_: Any) -> None:
-        runs.append(len(pauses_s))
-        if len(runs) == 3:
-            dispatcher.stop()
-        raise RuntimeError("a fault of PgQueuer's")
-
-    monkeypatch.setattr(dispatcher._manager, "run", fail)
-    await dispatcher.run()
-    assert (runs, pauses_s) == ([0, 1, 2], [5.0, 5.0])
+    dispatcher._manager = manager = Manager(dispatcher, stops_in=3)
+    running = asyncio.create_task(dispatcher.run())
+    assert await pauses_s(lambda: len(manager.runs), 11.0) == [5.0, 5.0]
+    await running
     told = [record.levelno for record in caplog.records if record.message == "tasks cannot be dispatched"]
     assert told == [logging.ERROR] * 2, "what fails at the end is no trouble"
 

@@ -307,16 +307,16 @@ async def test_an_only_copy_is_never_thrown_away(mine: Engine) -> None:
     assert picture(mine, record).exists()
 
 
-async def test_what_somebody_tidied_up_meanwhile_was_no_picture_either(
-    mine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_somebody_tidied_up_meanwhile_was_no_picture_either(mine: Engine) -> None:
     job = await made(mine)
 
-    async def tidy(look: object) -> None:
-        mine.storing._fetching.path_of(job, 0).unlink()
-        raise ProviderBadReply("no picture")
+    class Tidying:
+        async def run(self, look: object) -> None:
+            mine.storing._fetching.path_of(job, 0).unlink()
+            raise ProviderBadReply("no picture")
 
-    monkeypatch.setattr(mine.storing._fetching._decoder, "run", tidy)
+    decoder: Any = Tidying()
+    mine.storing._fetching._decoder = decoder
     with pytest.raises(ProviderBadReply):
         await mine.storing._fetching.fetch(job, 0)
 

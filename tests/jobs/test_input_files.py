@@ -207,14 +207,15 @@ def test_a_file_becomes_a_data_uri_of_its_real_type(tmp_path: Path) -> None:
     assert data_uri(NATIVES, path, "imageUrl", "image", 10_000) == inline(jpeg())
 
 
-def test_a_file_that_goes_while_it_is_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(_: Path) -> Any:
-        raise FileNotFoundError(2, "No such file or directory")
+def test_a_file_that_goes_while_it_is_read_is_told(tmp_path: Path) -> None:
+    class Tidying(InThisProcess):
+        def measure_picture(self, path: Path, container: str, *, is_whole: bool) -> tuple[int, int] | None:
+            path.unlink()
+            return (64, 36)
 
     (tmp_path / "input").write_bytes(jpeg())
-    monkeypatch.setattr("ring_mcp.jobs.input_files.open_file", gone)
     with pytest.raises(InvalidRequest, match=r"^imageUrl cannot be read: No such file or directory$"):
-        data_uri(NATIVES, tmp_path / "input", "imageUrl", "image", 10_000)
+        data_uri(Tidying(), tmp_path / "input", "imageUrl", "image", 10_000)
 
 
 def test_what_became_of_a_file_meanwhile_is_told_without_a_list(tmp_path: Path) -> None:
