@@ -31,6 +31,7 @@ from ring_mcp.jobs.input_files import (
     explain_fetch_error,
     not_writable,
     picture,
+    refuse_kept,
     size_px,
     spool_file,
     write_inline,
@@ -41,8 +42,10 @@ from ring_mcp.presets import load_presets
 from tests.cases.given_media import make_media
 from tests.jobs.engine import clip_plan
 from tests.jobs.scripted_provider import jpeg
+from tests.ledger_samples import sample_plan
 from tests.media.stand_ins import DIES, HANGS, standing_in
 
+KEPT = f"kept:{'0' * 64}"
 NATIVES = InThisProcess()
 SIZES = load_presets().limits.input_bytes["xai"]
 MAX_IMAGE_BYTES = SIZES.image
@@ -61,6 +64,25 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def inline(content: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"reference_images": ("file_1", KEPT)}, "referenceImages[1]"),
+        ({"image_url": KEPT}, "imageUrl"),
+        ({"last_frame_url": KEPT}, "lastFrameUrl"),
+        ({"source_video_url": KEPT}, "sourceVideoUrl"),
+    ],
+)
+def test_what_another_caller_gave_has_no_name_for_callers(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        refuse_kept(clip_plan(**changes))
+    assert caught.value.message == (
+        f"{field} cannot be read: give an http(s) address, or a file in a folder of RING_INPUT_DIRS"
+    )
+    refuse_kept(clip_plan())
+    refuse_kept(sample_plan())
 
 
 def test_a_clip_may_be_as_long_as_the_provider_edits() -> None:
