@@ -134,7 +134,8 @@ def test_every_address_of_a_request_is_changed_by_its_place() -> None:
     assert with_addresses(picture, lambda field, url: f"{field}={url}").reference_images == (
         "referenceImages[0]=a", "referenceImages[1]=b",
     )  # fmt: skip
-    clip = VideoRequest(prompt="x", image_url="i", source_video_url="s")
-    assert dict(addresses(clip)) == {"imageUrl": "i", "sourceVideoUrl": "s"}
+    clip = VideoRequest(prompt="x", reference_images=("r",), image_url="i", source_video_url="s")
+    assert dict(addresses(clip)) == {"referenceImages[0]": "r", "imageUrl": "i", "sourceVideoUrl": "s"}
     changed = with_addresses(clip, lambda field, url: url * 2)
+    assert changed.reference_images == ("rr",)
     assert (changed.image_url, changed.last_frame_url, changed.source_video_url) == ("ii", None, "ss")
