@@ -72,7 +72,9 @@ def test_each_change_is_told_once_in_words_and_in_facts(caplog: pytest.LogCaptur
         if state is _S.DONE:
             after = replace(after, assets=(sample_asset("record-1"),))
         log_change(steps[-1], after)
+        told = len(caplog.records)
         log_change(after, after)
+        assert len(caplog.records) == told, "nothing is new in it"
         steps.append(after)
     whose = "image at xai, grok-imagine-image-2.0, actor=ann, request=r-1"
     served = whose.replace("grok-imagine-image-2.0", "grok-2.1")

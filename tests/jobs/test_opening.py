@@ -286,6 +286,15 @@ async def test_a_look_does_not_join_what_was_delivered_just_now(engine: Engine) 
     assert not (await engine.opening.look(plan, actor_id="ann", idempotency_key=None)).stands
 
 
+async def test_a_mark_that_is_owed_is_written_before_the_same_is_opened(engine: Engine) -> None:
+    """Otherwise the new request would be given the old result."""
+    done = await engine.ended((await open_(engine, sample_plan())).job)
+    engine.ledger.fail("mark_delivered")
+    await engine.opening.delivery.mark(done)
+    await engine.opening.delivery.aclose()
+    assert not (await open_(engine, sample_plan())).joined
+
+
 async def test_a_look_counts_a_still_until_there_is_one_to_be_had(engine: Engine) -> None:
     plan = still_clip_plan()
     before = await engine.opening.look(plan, actor_id="ann", idempotency_key=None)
