@@ -511,3 +511,12 @@ async def test_after_the_end_nothing_more_is_said(
     assert "job another: no courier (the courier has left)" in caplog.text
     await courier.drop("a-job")
     assert other.has_heard_all()
+
+
+async def test_a_caller_that_is_cancelled_is_so_and_has_it_dropped(by_hand: tuple[Courier, ByHand]) -> None:
+    courier, other = by_hand
+    taking = await begun(courier, "a-job")
+    taking.cancel()
+    await asyncio.wait({taking})
+    assert taking.cancelled()
+    assert [(await other.hear())["do"] for _ in range(2)] == ["take", "drop"]
