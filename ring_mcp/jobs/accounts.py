@@ -147,8 +147,8 @@ def describe_needed_account(job: Job) -> AccountNeeded:
 
 def _read(path: Path) -> str | None:
     try:
-        with path.open(encoding="utf-8") as file:
-            return file.read(_LONGEST_ID).strip() or None
+        with path.open("rb") as file:
+            return file.read(_LONGEST_ID).decode().strip() or None
     except (OSError, ValueError):
         return None
 
@@ -159,7 +159,7 @@ def _write(path: Path, account_id: str) -> None:
     part = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part.write_text(account_id, encoding="utf-8")
+        part.write_bytes(account_id.encode())
         part.replace(path)
     except OSError as exc:
         logger.debug("%s cannot be written: %s", path, exc.strerror)

@@ -105,14 +105,14 @@ def _file_url(rest: str) -> str:
 
 
 def _web_address(field: str, scheme: str, text: str) -> str:
-    if len(_BEGINS.findall(text)) > 1 and any(char.isspace() or char in ",;" for char in text):
+    if len(_BEGINS.findall(text)) > 1:
         raise InvalidRequest(f"{field} holds several addresses: give each by itself, as an item of a list")
     if any(char.isspace() or not char.isprintable() for char in text):
         raise InvalidRequest(f"{field} has a blank inside: write %20 in its place")
     address = f"{scheme}:{text[len(scheme) + 1 :]}"
     try:
         parts = urlsplit(address)
-        is_whole = bool(scheme and parts.hostname) and (parts.port is None or parts.port > 0)
+        is_whole = parts.hostname is not None and (parts.port is None or parts.port > 0)
     except ValueError:
         is_whole = False
     if not is_whole:
@@ -124,4 +124,4 @@ def _looks_like_base64(text: str) -> bool:
     # A file name may begin like this as well, but it is short and has a dot.
     if text.startswith(_BASE64_OF_MEDIA):
         return len(text) >= 64 or "." not in text
-    return "." not in text[:4_000] and len(text) > MAX_CHARS // 8 and _BASE64.fullmatch(text[:4_000]) is not None
+    return len(text) > 1_000 and _BASE64.fullmatch(text[:4_000]) is not None

@@ -151,7 +151,7 @@ def read_answer_file(path: Path) -> tuple[str, Answer] | None:
     Raises OSError: what cannot be read now may be all there is.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes())
         return content["attemptToken"], _decode(content)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None

@@ -74,7 +74,9 @@ class Courier:
                     return True
                 del self._given_to[job_id]
         except (OSError, TimeoutError) as exc:
-            logger.warning("job %s: no courier (%s); its request is made in this process", job_id, exc or "too slow")
+            logger.warning(
+                "job %s: no courier (%s); its request is made in this process", job_id, str(exc) or "too slow"
+            )
             with contextlib.suppress(TimeoutError):  # a courier that is only slow would keep the job's lock
                 async with asyncio.timeout(_DROP_LIMIT_S):
                     await self.drop(job_id)
@@ -112,7 +114,7 @@ class Courier:
             "do": "go",
             "kind": kind,
             "plan": plan.model_dump(mode="json"),
-            "inputs": TypeAdapter(Inputs).dump_python(inputs, mode="json"),
+            "inputs": TypeAdapter(Inputs).dump_python(inputs),
             "deadlineS": deadline_s,
         }
         wire, this = self._given_to.pop(job_id)

@@ -49,16 +49,13 @@ def log_change(before: Job, after: Job) -> None:
     _measure_end(after)
     level = _LEVELS.get(after.state, logging.INFO)
     why = f", {after.failure.message} [{after.failure.code}]" if after.failure else ""
+    code = after.failure.code if after.failure else None
     if after.settled_usd is None:
-        facts = {"usd": after.reserved_usd, "billed_usd": None, "code": after.failure.code if after.failure else None}
-        _log(level, after, "unknown", f"may have cost {usd(after.reserved_usd)}{why}", **facts)
+        words = f"may have cost {usd(after.reserved_usd)}{why}"
+        _log(level, after, "unknown", words, usd=after.reserved_usd, code=code)
         return
-    facts = {
-        "usd": after.settled_usd,
-        "billed_usd": after.billed_usd,
-        "code": after.failure.code if after.failure else None,
-    }
-    _log(level, after, "settled", f"{after.state.value}, {usd(after.settled_usd)}{why}", **facts)
+    words = f"{after.state.value}, {usd(after.settled_usd)}{why}"
+    _log(level, after, "settled", words, usd=after.settled_usd, billed_usd=after.billed_usd, code=code)
 
 
 def step_of(name: str, job: Job) -> AbstractContextManager[telemetry.Span]:

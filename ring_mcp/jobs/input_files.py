@@ -71,9 +71,10 @@ def write_inline(uri: str, path: Path, field: str, max_bytes: int) -> str:
     if not "".join(head.split()).lower().endswith(";base64"):
         raise InvalidRequest(f"{field}: a data URI has the form data:image/png;base64,<data>")
     payload = _plain_base64(payload)
+    about_bytes = len(payload) // 4 * 3
     # Before decoding, so that what is far too large is not in memory twice; two bytes may be padding.
-    if len(payload) * 3 // 4 > max_bytes + 2:
-        raise InvalidRequest(f"{field} has about {len(payload) * 3 // 4:,} bytes; {max_bytes:,} are allowed")
+    if about_bytes > max_bytes + 2:
+        raise InvalidRequest(f"{field} has about {about_bytes:,} bytes; {max_bytes:,} are allowed")
     try:
         # Without ``validate``, other characters are dropped, and the file sent is not the file given.
         content = base64.b64decode(payload, validate=True)
@@ -89,9 +90,7 @@ def write_inline(uri: str, path: Path, field: str, max_bytes: int) -> str:
 def _plain_base64(payload: str) -> str:
     """Base64 with the damage of transport undone: line breaks, percent-encoding, plus signs turned to blanks, the
     URL-safe alphabet, missing padding."""
-    if "%" in payload:
-        payload = unquote(payload)
-    payload = payload.strip()
+    payload = unquote(payload).strip()
     whole = payload.replace(" ", "+") if _has_lost_plus_signs(payload) else "".join(payload.split())
     whole = whole.rstrip("=").replace("-", "+").replace("_", "/")
     return whole + "=" * (-len(whole) % 4)

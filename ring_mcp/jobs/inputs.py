@@ -287,12 +287,10 @@ class MediaInputs:
                 return None
             path = resolve_path(url)
             real = path.resolve()
-            is_file = parts.scheme in ("", "file") and path.is_absolute()
-            own = self._storage.local_path(path.as_uri()) if is_file else None
-        except (OSError, RuntimeError, ValueError):  # a loop of links, ``~`` of an unknown user, a NUL
-            is_file = False
-        if not is_file:
-            raise InvalidRequest(f"{field} must be an http(s) address, or a file in a folder of RING_INPUT_DIRS")
+            own = self._storage.local_path(path.as_uri())
+        except (OSError, RuntimeError, ValueError) as exc:  # a relative one, a loop of links, ``~`` of nobody, a NUL
+            told = f"{field} must be an http(s) address, or a file in a folder of RING_INPUT_DIRS"
+            raise InvalidRequest(told) from exc
         if own is None and not is_inside(real, self._folders):
             raise InvalidRequest(f"{field} {say_outside(url)}")
         return own or real

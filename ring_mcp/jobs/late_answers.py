@@ -164,7 +164,7 @@ def judge(job: Job, answer: Answer, clock: Clock) -> Job:
     if isinstance(answer, Finished):
         return collect(job, answer, now)
     if isinstance(answer, OutcomeUnknown | ProviderUnavailable) and answer.billed == "unknown":
-        return lose_track(job, OutcomeUnknown(answer.message, provider=answer.provider, http_status=answer.http_status))
+        return lose_track(job, OutcomeUnknown(answer.message))
     ending = Ending.MODERATED if isinstance(answer, ContentRefused) else Ending.REQUEST_REFUSED
     return end_badly(job, ending, answer, now)
 

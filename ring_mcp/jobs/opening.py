@@ -160,8 +160,10 @@ class Opening:
         await self.delivery.settle(job.request_hash)
         opened = await self._ledger.open(job, caps, still, terms)
         log_opened(opened.job, joined=opened.joined)
-        if opened.still is not None and still is not None and opened.still.id == still.id:
-            log_opened(opened.still, joined=False)
+        asked_id = None if still is None else still.id
+        new_still = opened.still if opened.still is not None and opened.still.id == asked_id else None
+        if new_still is not None:
+            log_opened(new_still, joined=False)
         for each in (opened.job, opened.still):
             if each is not None:
                 await self._accounts.complete(each)
@@ -169,9 +171,9 @@ class Opening:
             with name_open_job(opened.job.id):
                 await self._queue.adopt(opened.job)
             return opened
-        if opened.still is not None and still is not None and opened.still.id == still.id:
+        if new_still is not None:
             # Before its clip, which does nothing but wait for it.
-            self._queue.enqueue(opened.still)
+            self._queue.enqueue(new_still)
         elif opened.still is not None:
             with contextlib.suppress(LedgerError):  # the clip is open; asking for it later asks for its still as well
                 await self._queue.adopt(opened.still)
@@ -193,7 +195,7 @@ class Opening:
             ref_code=plan.ref_code,
             clip_id=getattr(plan, "clip_id", None),
             pipeline_request_id=getattr(plan, "pipeline_request_id", None),
-            plan=plan.model_copy(update=asked_by) if asked_by else plan,
+            plan=plan.model_copy(update=asked_by),
             sandbox=self._accounts.holder.sandbox,
             endpoint=account.endpoint,
             account_id=account.account_id,

@@ -14,7 +14,7 @@ import pytest
 from ring_mcp.domain import Account, Holder, Job, JobState, key_fingerprint
 from ring_mcp.errors import LedgerError, ProviderAuthError, ProviderRejected, ProviderUnavailable
 from ring_mcp.jobs.accounts import Accounts, describe_needed_account
-from tests.fake_clock import FakeClock
+from tests.fake_clock import LIMIT_S, FakeClock, let_pass
 from tests.jobs.engine import Engine, until
 from tests.ledger_samples import ACCOUNT, HOLDER, left_behind, opened, planned, sample_plan
 
@@ -44,6 +44,12 @@ class Teller:
 def accounts_of(engine: Engine, teller: Teller | None, holder: Holder = HOLDER) -> Accounts:
     tellers: dict[str, Any] = {} if teller is None else {"xai": teller}
     return Accounts(holder, tellers, ledger=engine.ledger, clock=engine.clock, folder=engine.state / "accounts")
+
+
+async def turns() -> None:
+    """Let everybody have a few."""
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 async def learned(accounts: Accounts, clock: FakeClock) -> Account:
@@ -112,6 +118,30 @@ async def test_a_job_that_was_opened_while_the_provider_told_is_completed(engine
     await accounts.complete(await opened(engine.ledger))  # it is the next start's to complete
 
 
+async def test_only_what_lacks_its_account_is_completed(engine: Engine, clock: FakeClock) -> None:
+    def count() -> int:
+        return list(engine.ledger.calls).count("complete_account")
+
+    accounts = accounts_of(engine, Teller())
+    before = await opened(engine.ledger)
+    await accounts.complete(before)
+    assert count() == 0, "nobody has told yet"
+    known = await learned(accounts, clock)
+    assert count() == 1
+    await accounts.complete(replace(before, account_id=known.account_id))
+    await accounts.complete(await opened(engine.ledger, **of(GOOGLE)))
+    assert count() == 1
+    await accounts.complete(before)
+    assert count() == 2
+
+
+async def test_while_there_is_a_reason_the_ledger_is_not_asked_for_one(engine: Engine) -> None:
+    accounts = accounts_of(engine, Teller())
+    await accounts.complete(await opened(engine.ledger))
+    await accounts.look_for_strangers()
+    assert "list_stranded" not in engine.ledger.calls
+
+
 async def test_open_jobs_of_another_key_are_a_reason_to_ask(engine: Engine) -> None:
     await left_behind(engine.ledger, **of(ANOTHER_KEY))
     accounts = accounts_of(engine, Teller())
@@ -136,6 +166,46 @@ async def test_what_is_no_account_is_asked_for_again(engine: Engine, clock: Fake
     kept.write_bytes(content)
     assert (await learned(accounts_of(engine, Teller()), clock)).account_id == TEAM
     assert kept.read_text() == TEAM
+
+
+async def test_no_more_is_kept_than_an_id_can_have(engine: Engine, clock: FakeClock) -> None:
+    await learned(accounts_of(engine, Teller()), clock)
+    [kept] = (engine.state / "accounts").iterdir()
+    kept.write_text("a" * 300)
+    assert (await learned(accounts_of(engine, Teller()), clock)).account_id == "a" * 200
+
+
+async def test_what_is_kept_is_the_owners_alone(engine: Engine, clock: FakeClock) -> None:
+    folder = engine.state / "new" / "accounts"
+    tellers: dict[str, Any] = {"xai": Teller(team="équipe")}
+    accounts = Accounts(HOLDER, tellers, ledger=engine.ledger, clock=clock, folder=folder)
+    await learned(accounts, clock)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in folder.iterdir()] == [f"xai-{ACCOUNT.key_fingerprint}"]
+    tellers["xai"] = Teller(team="another")
+    again = Accounts(HOLDER, tellers, ledger=engine.ledger, clock=clock, folder=folder)
+    assert (await learned(again, clock)).account_id == "équipe"
+
+
+async def test_a_provider_that_hangs_is_asked_again_after_ten_seconds(engine: Engine, clock: FakeClock) -> None:
+    begun = asyncio.Event()
+
+    async def hang() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    accounts = accounts_of(engine, Teller([hang]))
+    learning = asyncio.create_task(accounts.learn(at_once=True))
+    await asyncio.wait_for(begun.wait(), LIMIT_S)
+    let_pass(7)
+    await turns()
+    assert clock.sleepers == 0
+    let_pass(4)
+    await turns()
+    assert clock.sleepers == 1
+    clock.advance(1)
+    await asyncio.wait_for(learning, LIMIT_S)
+    assert (accounts.at("xai").account_id, clock.pauses_s) == (TEAM, [1])
 
 
 async def test_an_account_that_cannot_be_kept_is_known_all_the_same(engine: Engine, clock: FakeClock) -> None:
@@ -209,6 +279,30 @@ async def test_whoever_asks_for_another_keys_job_hears_of_its_account(
     assert not await accounts.is_stranded(theirs)
     assert accounts.hold(theirs)
     await learning
+
+
+async def test_whoever_asks_waits_three_seconds_for_a_provider(engine: Engine) -> None:
+    theirs = await left_behind(engine.ledger, **of(replace(ANOTHER_KEY, account_id=TEAM)))
+    accounts = accounts_of(engine, Teller())  # nobody learns here
+    asking = asyncio.create_task(accounts.is_stranded(theirs))
+    await until(accounts._wanted.is_set)
+    let_pass(1)
+    await turns()
+    assert not asking.done()
+    let_pass(2.5)
+    await turns()
+    assert asking.done()
+    assert await asking
+
+
+async def test_where_nobody_can_tell_nobody_is_waited_for(engine: Engine) -> None:
+    theirs = await left_behind(engine.ledger, **of(ANOTHER_KEY))
+    unasked, asked = accounts_of(engine, None), accounts_of(engine, Teller())
+    assert not asked._told.is_set()
+    await asked.learn(at_once=True)
+    for accounts in (unasked, asked):
+        assert accounts._told.is_set(), "that is what whoever asks waits for"
+        assert await accounts.is_stranded(theirs)
 
 
 async def test_a_ledger_that_is_away_is_the_askers_to_hear(engine: Engine) -> None:

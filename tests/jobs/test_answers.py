@@ -20,7 +20,7 @@ from ring_mcp.errors import (
     ProviderUnavailable,
     RateLimited,
 )
-from ring_mcp.jobs.answers import Answers
+from ring_mcp.jobs.answers import Answers, list_pictures
 from ring_mcp.providers.base import Accepted, Finished
 
 FINISHED = Finished(
@@ -67,6 +67,16 @@ def test_what_was_billed_for_a_refusal_is_kept(answers: Answers, billed: str, bi
     read = answers.read("job", "token")
     assert isinstance(read, ContentRefused)
     assert (read.billed, read.billed_usd) == (billed, billed_usd)
+
+
+def test_a_word_on_several_bills_is_kept_beside_their_sum(answers: Answers) -> None:
+    """Of four requests that made one picture each, one may have cost something more."""
+    refused = ContentRefused("no", billed_usd=Decimal("0.04"))
+    refused.billed = "unknown"
+    answers.write("job", "token", refused)
+    read = answers.read("job", "token")
+    assert isinstance(read, ContentRefused)
+    assert (read.billed, read.billed_usd) == ("unknown", Decimal("0.04"))
 
 
 def test_an_answer_is_only_that_of_the_same_attempt(answers: Answers) -> None:
@@ -166,3 +176,41 @@ def test_jobs_with_pictures_alone_are_listed_too(answers: Answers, tmp_path: Pat
     for name in ("a-1-0.inline", "b-0.inline", "c-0.media"):
         (tmp_path / name).write_bytes(b"x")
     assert answers.job_ids() == ["a-1", "b"]
+
+
+def test_whichever_attempt_was_answered_is_told_with_its_token(answers: Answers, tmp_path: Path) -> None:
+    assert answers.read_any("job") is None
+    (tmp_path / "job-0.inline").write_bytes(b"x")
+    found = answers.read_any("job")
+    assert found is not None
+    assert (found[0], type(found[1])) == (None, Finished)
+    answers.write("job", "token", FINISHED)
+    assert answers.read_any("job") == ("token", FINISHED), "what was written says more than the pictures"
+
+
+def test_an_answer_is_recalled_once_its_courier_has_let_go(answers: Answers) -> None:
+    assert answers.recall("job") == (False, None)
+    with answers.expect("job"):
+        answers.write("job", "token", FINISHED)
+        assert answers.recall("job") == (True, None), "the rest of it may come yet"
+    assert answers.recall("job") == (False, ("token", FINISHED))
+
+
+def test_a_lock_is_the_owners_alone_and_may_be_gone(answers: Answers, tmp_path: Path) -> None:
+    with answers.expect("job"):
+        lock = tmp_path / "job-courier.lock"
+        assert lock.stat().st_mode & 0o777 == 0o600
+        lock.unlink()  # as where the whole state folder was cleared
+
+
+def test_whether_an_answer_may_come_is_not_guessed(answers: Answers, tmp_path: Path) -> None:
+    lock = tmp_path / "job-courier.lock"
+    lock.symlink_to(lock.name)  # to open it fails, as where too many files are open
+    with pytest.raises(OSError, match="symbolic links"):
+        answers.is_awaited("job")
+
+
+def test_pictures_are_looked_for_by_thirty_two_names(answers: Answers, tmp_path: Path) -> None:
+    for number in (0, 31, 32):
+        (tmp_path / f"job-{number}.inline").write_bytes(b"x")
+    assert list_pictures(tmp_path, "job") == {number: tmp_path / f"job-{number}.inline" for number in (0, 31)}

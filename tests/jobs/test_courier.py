@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import json
 import os
 import shutil
 import signal
@@ -13,6 +15,7 @@ from collections.abc import AsyncIterator
 from datetime import date
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +32,7 @@ from ring_mcp.processes import start_courier
 from ring_mcp.providers.base import Accepted, Finished, Inputs
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.settings import DEFAULT_GOOGLE_KEY
+from tests.fake_clock import let_pass
 
 LIMIT_S = 60.0
 
@@ -65,6 +69,16 @@ async def submit(courier: Courier, job_id: str, prompt: str) -> Accepted | Finis
 
 def new_id() -> str:
     return str(uuid.uuid4())
+
+
+def open_sockets() -> set[int]:
+    """The numbers of this process's open sockets."""
+    found = set[int]()
+    for each in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # that of the folder itself
+            if str(each.readlink()).startswith("socket:"):
+                found.add(int(each.name))
+    return found
 
 
 async def eventually_done(answers: Answers, job_id: str) -> None:
@@ -173,8 +187,9 @@ async def test_a_courier_that_dies_leaves_an_unknown_outcome_and_is_replaced(
             await asyncio.sleep(0.02)
     assert courier.pid is not None
     os.kill(courier.pid, signal.SIGKILL)
-    with pytest.raises(OutcomeUnknown, match="the process that made the request has died"):
+    with pytest.raises(OutcomeUnknown, match="the process that made the request has died") as unknown:
         await submitting
+    assert unknown.value.provider == "google"
     await eventually_done(answers, job_id)
     sandbox.state.reset()
     assert isinstance(await submit(courier, new_id(), "another boat"), Finished)
@@ -192,15 +207,20 @@ async def test_a_courier_that_cannot_be_started_leaves_nothing_open_and_is_told(
     answers: Answers, caplog: pytest.LogCaptureFixture
 ) -> None:
     given: list[socket.socket] = []
+    ours: list[int] = []
 
     def start(theirs: socket.socket) -> int:
         given.append(theirs)
+        ours.extend(set(open_sockets()) - before - {theirs.fileno()})
         raise OSError("there is no memory left")
 
     courier = Courier(answers, start)
+    before = open_sockets()
     assert not await courier.take("a-job", "token")
     assert "there is no memory left" in caplog.text
     assert given[0].fileno() == -1
+    assert len(ours) == 1
+    assert not open_sockets() & set(ours)
     assert courier.pid is None
     await courier.drop("a-job")
     await courier.aclose()
@@ -291,3 +311,212 @@ async def test_a_courier_that_was_paused_does_not_mix_two_tries_up(courier: Cour
     assert isinstance(made, Finished)
     assert made.billed_usd is not None
     assert answers.read(job_id, "second") == made
+
+
+# With a courier that does what a test says
+
+
+class ByHand:
+    """The other end of the socket, once a courier was started. ``starts``: how often that was."""
+
+    def __init__(self) -> None:
+        self.starts = 0
+        self._socket = socket.socket()
+
+    def start(self, theirs: socket.socket) -> int:
+        self.starts += 1
+        self._socket.close()
+        self._socket = theirs.dup()
+        return 4711
+
+    async def hear(self) -> dict[str, Any]:
+        """The next thing that it is told."""
+        loop, line = asyncio.get_running_loop(), b""
+        self._socket.setblocking(False)
+        async with asyncio.timeout(LIMIT_S):
+            while not line.endswith(b"\n"):
+                line += await loop.sock_recv(self._socket, 1)
+        said: dict[str, Any] = json.loads(line)
+        return said
+
+    def say(self, *said: dict[str, Any]) -> None:
+        self._socket.sendall(b"".join(json.dumps(each).encode() + b"\n" for each in said))
+
+    def has_heard_all(self) -> bool:
+        self._socket.setblocking(False)
+        try:
+            return self._socket.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return True
+
+    def die(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+async def by_hand(answers: Answers) -> AsyncIterator[tuple[Courier, ByHand]]:
+    other = ByHand()
+    courier = Courier(answers, other.start)
+    yield courier, other
+    await courier.aclose()
+    other.die()
+
+
+def reply(job_id: str, word: str, token: str = "token") -> dict[str, Any]:
+    return {"job": job_id, "attemptToken": token, "is": word}
+
+
+async def begun(courier: Courier, job_id: str) -> asyncio.Task[bool]:
+    taking = asyncio.create_task(courier.take(job_id, "token"))
+    async with asyncio.timeout(LIMIT_S):
+        while not courier.is_asked(job_id):
+            await asyncio.sleep(0)
+    return taking
+
+
+async def taken(courier: Courier, other: ByHand, job_id: str) -> None:
+    taking = await begun(courier, job_id)
+    assert await other.hear() == {"do": "take", "job": job_id, "attemptToken": "token"}
+    other.say(reply(job_id, "taken"))
+    assert await asyncio.wait_for(taking, LIMIT_S) is True
+
+
+async def is_pending(task: asyncio.Task[Any]) -> bool:
+    """Whether it still waits after everybody had a turn."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+    return not task.done()
+
+
+async def test_a_slow_courier_is_told_to_let_go_after_twenty_seconds(
+    by_hand: tuple[Courier, ByHand], caplog: pytest.LogCaptureFixture
+) -> None:
+    courier, other = by_hand
+    taking = await begun(courier, "a-job")
+    let_pass(15)
+    assert await is_pending(taking)
+    let_pass(6)
+    assert not await is_pending(taking)
+    assert await taking is False
+    assert [(await other.hear())["do"] for _ in range(2)] == ["take", "drop"]
+    assert "job a-job: no courier (too slow); its request is made in this process" in caplog.text
+
+
+async def test_a_courier_that_reads_nothing_keeps_nobody_longer_than_a_second(
+    by_hand: tuple[Courier, ByHand],
+) -> None:
+    courier, other = by_hand
+    for job_id in ("large", "small"):
+        await taken(courier, other, job_id)
+    inputs = Inputs(image_url="data:image/png;base64," + "A" * 2**22)
+    order = courier.submit("large", "token", "image", plan("a boat"), inputs, deadline_s=LIMIT_S)
+    submitting = asyncio.create_task(order)
+    assert await is_pending(submitting)
+    taking = asyncio.create_task(courier.take("a-job", "token"))
+    assert await is_pending(taking)
+    let_pass(20.1)
+    assert await is_pending(taking), "it is told to let go, and does not read that either"
+    let_pass(1)
+    assert not await is_pending(taking)
+    assert await taking is False
+    submitting.cancel()
+    await asyncio.wait({submitting})
+
+
+async def test_a_courier_that_refuses_a_job_has_nothing_to_drop(by_hand: tuple[Courier, ByHand]) -> None:
+    courier, other = by_hand
+    taking = await begun(courier, "a-job")
+    await other.hear()
+    other.say(reply("a-job", "refused"))
+    assert await asyncio.wait_for(taking, LIMIT_S) is False
+    await courier.drop("a-job")
+    await taken(courier, other, "another")
+    assert other.has_heard_all()
+
+
+async def test_each_job_that_is_asked_for_is_known(by_hand: tuple[Courier, ByHand]) -> None:
+    courier, other = by_hand
+    takings = [await begun(courier, job_id) for job_id in ("one", "two")]
+    assert [courier.is_asked(job_id) for job_id in ("one", "two", "three")] == [True, True, False]
+    other.say(reply("two", "taken"), reply("one", "taken"))
+    assert await asyncio.wait_for(asyncio.gather(*takings), LIMIT_S) == [True, True]
+    assert not courier.is_asked("one")
+
+
+async def test_what_is_said_twice_or_of_nobody_disturbs_no_other(by_hand: tuple[Courier, ByHand]) -> None:
+    courier, other = by_hand
+    taking = await begun(courier, "a-job")
+    other.say(reply("of nobody", "taken"), reply("a-job", "taken"), reply("a-job", "taken"))
+    assert await asyncio.wait_for(taking, LIMIT_S) is True
+    await other.hear()
+    await taken(courier, other, "another")
+    assert other.starts == 1
+
+
+async def test_a_refusal_for_the_rate_is_told_with_its_pause(answers: Answers) -> None:
+    heard: list[tuple[str, str, str, float | None]] = []
+    other = ByHand()
+    courier = Courier(
+        answers, other.start, lambda who, model, why: heard.append((who, model, why.message, why.retry_after_s))
+    )
+    taking = await begun(courier, "a-job")
+    limited = {"provider": "google", "model": "banana", "retryAfterS": 7.5}
+    other.say({"limited": limited}, reply("a-job", "taken"))
+    assert await asyncio.wait_for(taking, LIMIT_S) is True
+    assert heard == [("google", "banana", "refused", 7.5)]
+    await courier.aclose()
+    other.die()
+
+
+async def test_an_answer_that_was_written_counts_although_its_courier_died(
+    by_hand: tuple[Courier, ByHand], answers: Answers, caplog: pytest.LogCaptureFixture
+) -> None:
+    courier, other = by_hand
+    await taken(courier, other, "a-job")
+    order = courier.submit(
+        "a-job", "token", "image", plan("a boat"), Inputs(reference_images=("https://x.org/a.jpg",)), deadline_s=20.0
+    )
+    submitting = asyncio.create_task(order)
+    told = await other.hear()
+    assert (told["do"], told["kind"], told["deadlineS"]) == ("go", "image", 20.0)
+    assert (told["plan"]["prompt"], told["inputs"]["reference_images"]) == ("a boat", ["https://x.org/a.jpg"])
+    answers.write("a-job", "token", Accepted(provider_request_id="r-1"))
+    other.die()
+    assert await asyncio.wait_for(submitting, LIMIT_S) == Accepted(provider_request_id="r-1")
+    assert "job a-job: the courier has died" in caplog.text
+
+
+async def test_a_courier_that_dies_without_reading_is_one_that_has_died(
+    by_hand: tuple[Courier, ByHand], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The connection is then reset, and does not end in order."""
+    courier, other = by_hand
+    taking = await begun(courier, "a-job")
+    other.die()
+    assert await asyncio.wait_for(taking, LIMIT_S) is False
+    await taken(courier, other, "another")
+    assert other.starts == 2
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
+async def test_after_the_end_nothing_more_is_said(
+    by_hand: tuple[Courier, ByHand], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A courier that is told to take a job and then left would write that nothing was sent."""
+    courier, other = by_hand
+    await taken(courier, other, "a-job")
+    await courier.aclose()
+    assert await courier.take("another", "token") is False
+    assert "job another: no courier (the courier has left)" in caplog.text
+    await courier.drop("a-job")
+    assert other.has_heard_all()
+
+
+async def test_a_caller_that_is_cancelled_is_so_and_has_it_dropped(by_hand: tuple[Courier, ByHand]) -> None:
+    courier, other = by_hand
+    taking = await begun(courier, "a-job")
+    taking.cancel()
+    await asyncio.wait({taking})
+    assert taking.cancelled()
+    assert [(await other.hear())["do"] for _ in range(2)] == ["take", "drop"]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from ring_mcp.domain import Job
-from ring_mcp.jobs.dispatching import REST_FOR_GOOD_S, Dispatcher
+from ring_mcp.errors import LedgerError
+from ring_mcp.jobs.dispatching import REST_FOR_GOOD_S, Dispatcher, _Driver
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.postgres_channel import PostgresChannel
 from ring_mcp.ledger.tasks import TABLE, ask_for, name_entrypoint, pick
@@ -152,3 +157,235 @@ async def test_a_database_that_goes_away_is_waited_for(database: LedgerDatabase,
         job: Job = await opened(ledger)
         await until(lambda: there.given and not statuses(database))
     assert there.given == [(job.id, False)]
+
+
+async def test_what_becomes_of_one_task_touches_no_other(database: LedgerDatabase, ledger: Ledger) -> None:
+    names: dict[str, str] = {}
+    over = asyncio.Event()
+
+    async def carry(job_id: str) -> float | None:
+        names[job_id] = ("ends", "rests", "goes on")[len(names)]
+        if names[job_id] == "goes on":
+            await over.wait()
+        else:
+            await until(lambda: len(names) == 3)
+        return 3600.0 if names[job_id] == "rests" else None
+
+    def rows() -> dict[str, Any]:
+        found = database.query(
+            "SELECT convert_from(payload, 'utf-8') AS job, CAST(status AS text), heartbeat > updated AS beats,"
+            f" queue_manager_id IS NULL AS is_free, execute_after > now() + interval '59 min' AS rests FROM {TABLE}"
+        )
+        return {names[row["job"]]: row for row in found}
+
+    async with dispatching(database, carry, lease_s=2.0) as there:
+        for _ in range(3):
+            await opened(ledger)
+        await until(lambda: len(names) == 3 and rows().keys() == {"rests", "goes on"})
+        await until(lambda: rows()["rests"]["status"] == "queued" and rows()["goes on"]["beats"])
+        assert (rows()["rests"]["is_free"], rows()["rests"]["rests"]) == (True, True)
+        assert (rows()["goes on"]["is_free"], rows()["goes on"]["status"]) == (False, "picked")
+        assert there.lost == []
+        over.set()
+        await until(lambda: rows().keys() == {"rests"})
+
+
+async def test_a_task_of_somebody_else_by_now_is_not_laid_to_rest(database: LedgerDatabase, ledger: Ledger) -> None:
+    other, over = str(uuid.uuid4()), asyncio.Event()
+
+    async def wait(_: str) -> float:
+        await over.wait()
+        return 3600.0
+
+    async with dispatching(database, wait) as there:
+        await opened(ledger)
+        await until(lambda: there.given)
+        database.query(f"UPDATE {TABLE} SET queue_manager_id = CAST(:other AS uuid)", {"other": other})
+        over.set()
+    [row] = database.query(f"SELECT CAST(status AS text), CAST(queue_manager_id AS text) AS owner FROM {TABLE}")
+    assert (row["status"], row["owner"]) == ("picked", other)
+
+
+# Without a database
+
+
+class NoDatabase:
+    """Raises what ``script`` says, and answers from then on. ``asked``: statements and arguments, in order."""
+
+    def __init__(self, *script: Exception) -> None:
+        self.script = list(script)
+        self.asked: list[tuple[object, ...]] = []
+        self.heard: dict[str, Callable[[str], None]] = {}
+        self.after: list[Callable[[], None]] = []
+
+    async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
+        self.asked.append((query, *args))
+        if self.script:
+            raise self.script.pop(0)
+        return [{"one": 1}]
+
+    def on(self, channel: str, heard: Callable[[str], None]) -> None:
+        self.heard[channel] = heard
+
+    def after_a_gap(self, do: Callable[[], None]) -> None:
+        self.after.append(do)
+
+
+class StandingLoop:
+    """The event loop's own clock, which stands until it is moved."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._now_s = loop.time()
+        loop.time = lambda: self._now_s  # type: ignore[method-assign]
+
+    async def move(self, seconds: float) -> None:
+        """Let so much time pass, and everybody have a turn."""
+        self._now_s += seconds
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+async def pauses_s(asked: Callable[[], int], until_s: float) -> list[float]:
+    """How long it took, each time, until somebody asked again: to the tenth of a second."""
+    loop = StandingLoop()
+    await loop.move(0)
+    noted, count, since = list[float](), asked(), 0
+    for step in range(1, round(until_s * 10) + 1):
+        await loop.move(0.1 + 1e-9)
+        if asked() > count:
+            noted.append((step - since) / 10)
+            count, since = asked(), step
+    return noted
+
+
+def driver_over(*script: Exception) -> tuple[_Driver, NoDatabase]:
+    channel: Any = NoDatabase(*script)
+    return _Driver(channel), channel
+
+
+def away(why: str = "away") -> LedgerError:
+    return LedgerError(why)
+
+
+async def test_a_statement_is_tried_until_the_database_is_back(caplog: pytest.LogCaptureFixture) -> None:
+    driver, channel = driver_over(*[away()] * 6, away("no disk"))
+    fetching = asyncio.create_task(driver.fetch("SELECT $1", 7))
+    assert await pauses_s(lambda: len(channel.asked), 17.0) == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    assert await fetching == [{"one": 1}]
+    assert channel.asked == [("SELECT $1", 7)] * 8
+    assert caplog.messages == ["tasks wait: away", "tasks wait: no disk"], "each reason once"
+
+
+async def test_at_the_end_nothing_is_tried_again() -> None:
+    driver, channel = driver_over(away())
+    driver.gives_up = True
+    with pytest.raises(LedgerError):
+        await driver.fetch("SELECT 1")
+    assert len(channel.asked) == 1
+
+
+async def test_whatever_pgqueuer_says_goes_to_the_database() -> None:
+    driver, channel = driver_over()
+    assert await driver.execute("DELETE FROM x WHERE y = $1", 7) == ""
+    await driver.notify("changes", "now")
+    assert channel.asked == [("DELETE FROM x WHERE y = $1", 7), ("SELECT pg_notify($1, $2)", "changes", "now")]
+
+
+async def test_who_listens_is_told_until_the_end_of_a_run() -> None:
+    driver, _ = driver_over()
+    heard: list[Any] = []
+    async with driver as entered:
+        assert entered is driver
+        for _ in range(2):
+            await driver.add_listener("changes", heard.append)
+        driver.hear("changes", "one")
+        driver.hear("of others", "two")
+    driver.hear("changes", "after a run that failed; the next one listens anew")
+    assert heard == ["one", "one"]
+
+
+def dispatcher_over(channel: Any, lease_s: float = 60.0) -> tuple[Any, list[str]]:
+    async def carry(_: str, asked: bool) -> float | None:
+        return None
+
+    lost: list[str] = []
+    return Dispatcher(channel, str(uuid.uuid4()), carry, lost.append, lease_s=lease_s), lost
+
+
+class Manager:
+    """Stands in for PgQueuer's own: ``runs`` are what it was asked for. It fails until the dispatcher is stopped, which
+    is in run number ``stops_in``."""
+
+    def __init__(self, dispatcher: Any, stops_in: int) -> None:
+        self.runs: list[dict[str, Any]] = []
+        self.shutdown = asyncio.Event()
+        self._dispatcher, self._stops_in = dispatcher, stops_in
+
+    async def run(self, **how: Any) -> None:
+        self.runs.append(how)
+        if len(self.runs) == self._stops_in:
+            self._dispatcher.stop()
+        raise RuntimeError("a fault of PgQueuer's")
+
+
+@pytest.mark.parametrize(("lease_s", "looks_every_s"), [(60.0, 5.0), (2.0, 0.5)])
+async def test_tasks_are_taken_in_small_parts_and_the_dead_looked_for(lease_s: float, looks_every_s: float) -> None:
+    dispatcher, _ = dispatcher_over(NoDatabase(), lease_s)
+    dispatcher._manager = manager = Manager(dispatcher, stops_in=1)
+    await dispatcher.run()
+    assert manager.runs == [
+        {
+            "dequeue_timeout": timedelta(seconds=looks_every_s),
+            "batch_size": 25,
+            "heartbeat_timeout": timedelta(seconds=lease_s),
+            "log_aggregation_interval": timedelta(0),
+        }
+    ]
+    assert timedelta(seconds=REST_FOR_GOOD_S) == timedelta(days=365) * 100, "within what a timestamp can hold"
+
+
+async def test_a_dispatching_that_fails_begins_again_until_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    dispatcher, _ = dispatcher_over(NoDatabase())
+    dispatcher._manager = manager = Manager(dispatcher, stops_in=3)
+    running = asyncio.create_task(dispatcher.run())
+    assert await pauses_s(lambda: len(manager.runs), 11.0) == [5.0, 5.0]
+    await running
+    told = [record.levelno for record in caplog.records if record.message == "tasks cannot be dispatched"]
+    assert told == [logging.ERROR] * 2, "what fails at the end is no trouble"
+
+
+async def test_tasks_are_looked_for_at_once_when_any_may_have_been_missed() -> None:
+    channel = NoDatabase()
+    dispatcher, _ = dispatcher_over(channel)
+    [(name, heard)] = channel.heard.items()
+    [after_a_gap] = channel.after
+    said: list[Any] = []
+    await dispatcher._driver.add_listener(name, said.append)
+    heard("a change")
+    after_a_gap()
+    dispatcher.register([MINE])
+    dispatcher.register([MINE])
+    assert said[0] == "a change"
+    events = [json.loads(each) for each in said[1:]]
+    assert [(each["channel"], each["type"], each["operation"]) for each in events] == [
+        (name, "table_changed_event", "insert")
+    ] * 2, "for what is registered already nobody looks again"
+
+
+async def test_a_task_that_is_over_cannot_be_lost_any_more() -> None:
+    dispatcher, lost = dispatcher_over(NoDatabase())
+
+    class Task:
+        id, payload, headers = 7, b"a-job", None
+
+    given: list[tuple[str, bool]] = []
+
+    async def tell(job_id: str, asked: bool) -> None:
+        given.append((job_id, asked))
+        dispatcher._tell_of_lost([7, 8])
+
+    dispatcher._carry = tell
+    await dispatcher._work(Task())
+    dispatcher._tell_of_lost([7])
+    assert (given, lost) == ([("a-job", False)], ["a-job"])

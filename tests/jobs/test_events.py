@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 
 from ring_mcp import telemetry
 from ring_mcp.domain import Failure, Job, JobState
-from ring_mcp.jobs.events import log_change, log_opened, note_cost, step_of
+from ring_mcp.errors import ProviderRejected, ProviderUnavailable
+from ring_mcp.jobs.events import count_carried, log_change, log_opened, note_cost, note_outcome, step_of
 from ring_mcp.metrics import Registry
-from tests.ledger_samples import carried, sample_job
+from tests.ledger_samples import carried, sample_asset, sample_job
 
 _S = JobState
 
@@ -52,6 +54,81 @@ def test_a_write_that_changes_nothing_says_nothing(caplog: pytest.LogCaptureFixt
     job = sample_job(_S.RENDERING)
     log_change(job, replace(job, progress=50))
     assert not caplog.records
+
+
+def test_each_change_is_told_once_in_words_and_in_facts(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ring_mcp.jobs")
+    job = sample_job(_S.PLANNED, id="a-job", actor_id="ann")
+    job = replace(job, plan=job.plan.model_copy(update={"http_request_id": "r-1"}))
+    log_opened(job, joined=False)
+    steps = [job]
+    for state, facts_ in (
+        (_S.SUBMITTING, {}),
+        (_S.RENDERING, {"provider_request_id": "request-1", "served_model": "grok-2.1"}),
+        (_S.STORING, {}),
+        (_S.DONE, {"billed_usd": Decimal("0.07"), "settled_usd": Decimal("0.07")}),
+    ):
+        after = carried(steps[-1], state, updated_at=job.created_at + timedelta(seconds=1.23456), **facts_)
+        if state is _S.DONE:
+            after = replace(after, assets=(sample_asset("record-1"),))
+        log_change(steps[-1], after)
+        told = len(caplog.records)
+        log_change(after, after)
+        assert len(caplog.records) == told, "nothing is new in it"
+        steps.append(after)
+    whose = "image at xai, grok-imagine-image-2.0, actor=ann, request=r-1"
+    served = whose.replace("grok-imagine-image-2.0", "grok-2.1")
+    assert caplog.messages == [
+        f"job a-job opened after 0.0 s: reserved $0.06; {whose}",
+        f"job a-job submitted after 1.2 s: may cost $0.06; {whose}",
+        f"job a-job accepted after 1.2 s: request request-1; {served}",
+        f"job a-job stored after 1.2 s: output 1, 70,000 bytes; {served}",
+        f"job a-job settled after 1.2 s: done, $0.07; {served}",
+    ]
+    always = {"job": "a-job", "kind": "image", "provider": "xai", "actor": "ann", "request": "r-1"}
+    first = always | {"model": "grok-imagine-image-2.0"}
+    later = always | {"model": "grok-2.1", "provider_request": "request-1", "seconds": 1.235}
+    asset = sample_asset("record-1")
+    assert [facts(record) for record in caplog.records] == [
+        first | {"event": "opened", "usd": 0.06, "seconds": 0.0},
+        first | {"event": "submitted", "usd": 0.06, "seconds": 1.235},
+        later | {"event": "accepted"},
+        later | {"event": "stored", "output": 1, "bytes": 70_000, "record": "record-1", "key": asset.key},
+        later | {"event": "settled", "usd": 0.07, "billed_usd": 0.07},
+    ]
+
+
+@pytest.mark.parametrize("before", [_S.SUBMITTING, _S.UNKNOWN])
+def test_a_result_inside_an_answer_is_accepted_without_a_handle(
+    caplog: pytest.LogCaptureFixture, before: JobState
+) -> None:
+    caplog.set_level(logging.INFO, "ring_mcp.jobs")
+    job = sample_job(before)
+    log_change(job, carried(job, _S.STORING))
+    [record] = caplog.records
+    assert facts(record)["event"] == "accepted"
+    assert ": request -; " in record.getMessage()
+
+
+def test_an_unknown_outcome_says_what_it_may_have_cost(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ring_mcp.jobs")
+    before = sample_job(_S.SUBMITTING)
+    after = carried(before, _S.UNKNOWN)
+    log_change(before, after)
+    [record] = caplog.records
+    assert ": may have cost $0.06, xAI: overloaded [provider_unavailable]; image at xai" in record.getMessage()
+    assert (facts(record)["usd"], facts(record)["code"]) == (0.06, "provider_unavailable")
+    log_change(after, replace(carried(after, _S.FAILED), settled_usd=Decimal(0)))
+    assert len(caplog.records) == 1, "whoever settles it has said so"
+
+
+def test_what_is_not_logged_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "ring_mcp.jobs")
+    with telemetry.measure(Registry()) as registry:
+        log_opened(replace(sample_job(_S.PLANNED), sandbox=True), joined=False)
+    assert not caplog.records
+    counted = 'ring_mcp_job_events_total{event="opened",kind="image",provider="xai",world="sandbox"} 1'
+    assert counted in registry.to_text()
 
 
 def test_a_job_that_was_joined_is_not_opened_again(caplog: pytest.LogCaptureFixture) -> None:
@@ -104,6 +181,31 @@ def test_money_is_measured_where_it_is_told() -> None:
     assert 'ring_mcp_job_duration_seconds_count{state="done"' in text
 
 
+def test_a_clock_that_was_set_back_fails_no_last_write() -> None:
+    with telemetry.measure(Registry()) as registry:
+        for seconds in (-5.0, 7.5):
+            before = sample_job(_S.SUBMITTING)
+            after = carried(before, _S.FAILED, updated_at=before.created_at + timedelta(seconds=seconds))
+            log_change(before, after)
+    text = registry.to_text()
+    labels = f'kind="image",provider="xai",model="{before.plan.model}",world="real"'
+    assert f'ring_mcp_job_duration_seconds_sum{{state="failed",{labels}}} 7.5' in text
+    assert f"ring_mcp_job_settled_usd_total{{{labels}}} 0.12" in text
+
+
+def test_a_request_of_the_couriers_is_counted_by_its_answer() -> None:
+    job = sample_job(_S.SUBMITTING)
+    answers = ["made", ProviderRejected("no", http_status=400), ProviderUnavailable("reset by peer")]
+    with telemetry.measure(Registry()) as registry:
+        for answer in answers:
+            count_carried(job, answer)
+    counted = [line for line in registry.to_text().splitlines() if line.startswith("ring_mcp_provider_requests")]
+    assert sorted(counted) == [
+        f'ring_mcp_provider_requests_total{{provider="xai",purpose="paid",status="{status}"}} 1.0'
+        for status in ("200", "400", "none")
+    ]
+
+
 def test_an_unknown_outcome_is_measured_without_a_bill() -> None:
     with telemetry.measure(Registry()) as registry:
         before = sample_job(_S.SUBMITTING)
@@ -118,18 +220,46 @@ def test_a_step_without_a_tracer_is_nothing() -> None:
     assert step_of("poll", sample_job(_S.RENDERING)) is telemetry.NOTHING
 
 
+class Noting:
+    """A span that remembers what was noted in it."""
+
+    def __init__(self) -> None:
+        self.noted = dict[str, Any]()
+
+    def note(self, facts: telemetry.Facts) -> None:
+        self.noted.update(facts)
+
+
 @pytest.mark.parametrize(
-    ("billed", "told"), [(Decimal("0.07"), (0.07, "USD", "provider")), (None, (0.05, "USD", "local"))]
+    ("billed", "settled", "told"),
+    [
+        (Decimal("0.07"), Decimal("0.05"), (0.07, "USD", "provider")),
+        (Decimal(0), Decimal(0), (0.0, "USD", "provider")),
+        (None, Decimal("0.05"), (0.05, "USD", "local")),
+        (None, None, (None, None, None)),
+    ],
 )
-def test_a_cost_says_whose_figure_it_is(billed: Decimal | None, told: tuple[float, str, str]) -> None:
-    noted = dict[str, Any]()
+def test_a_cost_says_whose_figure_it_is(billed: Decimal | None, settled: Decimal | None, told: tuple[Any, ...]) -> None:
+    span = Noting()
+    note_cost(span, replace(sample_job(_S.DONE), billed_usd=billed, settled_usd=settled, served_model="grok-2.1"))
+    names = ("amount", "currency", "source")
+    assert span.noted == {
+        "ring_mcp.job.state": "done",
+        "gen_ai.response.model": "grok-2.1",
+        "ring_mcp.job.reserved_usd": 0.06,
+        "error.type": None,
+        **{f"gen_ai.usage.cost.{name}": value for name, value in zip(names, told, strict=True)},
+    }
 
-    class Noting:
-        def note(self, facts: telemetry.Facts) -> None:
-            noted.update(facts)
 
-    note_cost(Noting(), replace(sample_job(_S.DONE), billed_usd=billed, settled_usd=billed or Decimal("0.05")))
-    assert tuple(noted[f"gen_ai.usage.cost.{name}"] for name in ("amount", "currency", "source")) == told
+def test_a_step_says_where_it_has_left_its_job() -> None:
+    span = Noting()
+    note_outcome(span, replace(sample_job(_S.RENDERING), progress=40))
+    assert span.noted == {"ring_mcp.job.state": "rendering", "ring_mcp.job.progress": 40, "error.type": None}
+    failed = sample_job(_S.FAILED)
+    for note in (note_outcome, note_cost):
+        note(span, failed)
+        assert span.noted["error.type"] == "provider_unavailable"
 
 
 class Traced:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ring_mcp.domain import JobState, Output
-from ring_mcp.errors import LocalPolicy, StorageError, StorageRefused
+from ring_mcp import telemetry
+from ring_mcp.domain import Failure, Job, JobState, Output
+from ring_mcp.errors import LocalPolicy, ProviderBadReply, StorageError, StorageRefused
 from ring_mcp.jobs.fetching import OnlyCopyGone
 from ring_mcp.jobs.outcomes import Park, Pause
 from ring_mcp.jobs.record import JobRecord
@@ -21,6 +25,7 @@ from tests.jobs.engine import Engine, engine_on, new_id, started_engine
 from tests.jobs.scripted_provider import ScriptedProvider, finished, jpeg
 from tests.jobs.shared_folder import SharedFolder
 from tests.ledger_samples import carried
+from tests.media_bytes import mp4
 
 AWAY = StorageError("the bucket is away")
 
@@ -57,6 +62,14 @@ async def answered(mine: Engine, pictures: int = 1) -> JobRecord:
     job = await mine.ledger.save(job, carried(job, JobState.SUBMITTING))
     mine.answers.write(job.id, job.attempt_token or "", Finished(outputs=outputs))
     return mine.record(await mine.ledger.save(job, carried(job, JobState.STORING, outputs=outputs)))
+
+
+async def made(engine: Engine) -> Job:
+    """A job whose one picture lies at an address of its provider's."""
+    job = await engine.new()
+    job = await engine.ledger.save(job, carried(job, JobState.SUBMITTING))
+    saved: Job = await engine.ledger.save(job, carried(job, JobState.STORING, outputs=finished().outputs))
+    return saved
 
 
 def picture(engine: Engine, record: JobRecord, index: int = 0) -> Path:
@@ -212,9 +225,7 @@ async def test_two_processes_in_one_folder_never_write_into_one_file(
     mine: Engine, tmp_path: Path, clock: FakeClock
 ) -> None:
     """One was only paused: it goes on with its download of a job that another one has by now."""
-    job = await mine.new()
-    job = await mine.ledger.save(job, carried(job, JobState.SUBMITTING))
-    job = await mine.ledger.save(job, carried(job, JobState.STORING, outputs=finished().outputs))
+    job = await made(mine)
     other = engine_on(mine.ledger, clock, mine.state)
     whole, is_half_way = jpeg(), asyncio.Event()
 
@@ -241,9 +252,7 @@ async def test_two_processes_in_one_folder_never_write_into_one_file(
 
 async def test_what_killed_downloads_left_goes_when_their_job_has_ended(mine: Engine) -> None:
     """The process that ends a job is seldom the last to start; no start would clear up for months."""
-    job = await mine.new()
-    job = await mine.ledger.save(job, carried(job, JobState.SUBMITTING))
-    job = await mine.ledger.save(job, carried(job, JobState.STORING, outputs=finished().outputs))
+    job = await made(mine)
     for number in range(3):  # of three kills; a fourth download has a file of its own beside them
         (mine.spool / f"{job.id}-0.{number}.part").write_bytes(b"half")
     record = mine.record(job)
@@ -253,9 +262,105 @@ async def test_what_killed_downloads_left_goes_when_their_job_has_ended(mine: En
 
 
 async def test_after_very_many_kills_a_download_goes_on_all_the_same(mine: Engine) -> None:
-    job = await mine.new()
-    job = await mine.ledger.save(job, carried(job, JobState.SUBMITTING))
-    job = await mine.ledger.save(job, carried(job, JobState.STORING, outputs=finished().outputs))
-    for number in range(100):
-        (mine.spool / f"{job.id}-0.{number}.part").write_bytes(b"half")
-    assert (await mine.storing._fetching.fetch(job, 0)).path.is_file()
+    job = await made(mine)
+    parts = [f"{job.id}-0.{number}.part" for number in range(16)]
+    for part in parts:
+        (mine.spool / part).write_bytes(b"half")
+    whole = (await mine.storing._fetching.fetch(job, 0)).path
+    assert whole.is_file()
+    assert left(mine) == sorted([*parts[:-1], whole.name]), "no more lie there than are looked for at the end"
+
+
+@pytest.mark.parametrize("content", [b"<html>sorry</html>", jpeg()[:100], b""])
+async def test_what_is_no_picture_is_fetched_anew(mine: Engine, content: bytes) -> None:
+    job = await made(mine)
+    mine.pictures.files += [content]
+    with pytest.raises(ProviderBadReply):
+        await mine.storing._fetching.fetch(job, 0)
+    assert left(mine) == []
+    media = await mine.storing._fetching.fetch(job, 0)
+    assert media.path.read_bytes() == jpeg()
+    assert (media.size_bytes, media.sha256) == (len(jpeg()), hashlib.sha256(jpeg()).hexdigest())
+    assert len(mine.pictures.fetched) == 2
+
+
+async def test_what_came_often_as_no_picture_is_taken_as_it_is(mine: Engine) -> None:
+    job = await made(mine)
+    often = Failure(code=ProviderBadReply.code, message="cut", billed="yes", seen=100)
+    mine.pictures.files += [jpeg()[:100]]
+    media = await mine.storing._fetching.fetch(replace(job, failure=often), 0)
+    assert (media.size_bytes, (media.doubt or "").endswith("it is kept as it came")) == (100, True)
+
+
+async def test_a_clip_in_place_of_a_picture_is_none(mine: Engine) -> None:
+    job = await made(mine)
+    mine.pictures.files += [mp4()]
+    with pytest.raises(ProviderBadReply, match="MP4"):
+        await mine.storing._fetching.fetch(job, 0)
+
+
+async def test_an_only_copy_is_never_thrown_away(mine: Engine) -> None:
+    record = await answered(mine)
+    picture(mine, record).write_bytes(b"")
+    with pytest.raises(ProviderBadReply):
+        await mine.storing._fetching.fetch(record.job, 0)
+    assert picture(mine, record).exists()
+
+
+async def test_what_somebody_tidied_up_meanwhile_was_no_picture_either(mine: Engine) -> None:
+    job = await made(mine)
+
+    class Tidying:
+        async def run(self, look: object) -> None:
+            mine.storing._fetching.path_of(job, 0).unlink()
+            raise ProviderBadReply("no picture")
+
+    decoder: Any = Tidying()
+    mine.storing._fetching._decoder = decoder
+    with pytest.raises(ProviderBadReply):
+        await mine.storing._fetching.fetch(job, 0)
+
+
+async def test_a_machine_that_never_had_the_job_makes_its_spool(mine: Engine, theirs: Engine) -> None:
+    job = await made(mine)
+    shutil.rmtree(theirs.state)
+    assert (await theirs.storing._fetching.fetch(job, 0)).path.read_bytes() == jpeg()
+    assert theirs.spool.stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_download_is_nobody_elses_and_leaves_nothing_when_it_fails(mine: Engine, clock: FakeClock) -> None:
+    modes: list[int] = []
+
+    class Full(ScriptedProvider):
+        async def download(self, output: Output, path: Path) -> Downloaded:
+            modes.append(path.stat().st_mode & 0o777)
+            raise OSError(28, "No space left on device")
+
+    job = await made(mine)
+    engine = engine_on(mine.ledger, clock, mine.state, pictures=Full())
+    with pytest.raises(StorageError) as caught:
+        await engine.storing._fetching.fetch(job, 0)
+    assert caught.value.message == f"the spool folder {mine.spool} cannot be written: No space left on device"
+    assert (modes, left(mine)) == ([0o600], [])
+
+
+async def test_a_spool_file_that_cannot_be_read_is_told_as_such(mine: Engine) -> None:
+    job = await made(mine)
+    mine.storing._fetching.path_of(job, 0).mkdir()
+    with pytest.raises(StorageError, match=r"^the spool file cannot be read: "):
+        await mine.storing._fetching.fetch(job, 0)
+
+
+async def test_a_download_is_a_step_of_its_job(mine: Engine) -> None:
+    asked: list[str] = []
+
+    class Tracer:
+        def span(self, name: str, *_: object, is_served: bool) -> Any:
+            asked.append(name)
+            return telemetry.NOTHING
+
+    job = await made(mine)
+    tracer: Any = Tracer()
+    with telemetry.trace(tracer):
+        await mine.storing._fetching.fetch(job, 0)
+    assert asked == [f"download {job.plan.model}"]

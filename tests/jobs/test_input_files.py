@@ -11,6 +11,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ring_mcp.errors import InvalidRequest, ProviderBadReply, ProviderUnavailable, StorageError
+from ring_mcp.errors import InvalidRequest, PrivateAddress, ProviderBadReply, ProviderUnavailable, StorageError
 from ring_mcp.jobs.input_files import (
     Takes,
     check_length,
@@ -30,6 +31,9 @@ from ring_mcp.jobs.input_files import (
     explain_fetch_error,
     not_writable,
     picture,
+    refuse_kept,
+    size_px,
+    spool_file,
     write_inline,
 )
 from ring_mcp.media.decoding import Decoder
@@ -38,8 +42,10 @@ from ring_mcp.presets import load_presets
 from tests.cases.given_media import make_media
 from tests.jobs.engine import clip_plan
 from tests.jobs.scripted_provider import jpeg
+from tests.ledger_samples import sample_plan
 from tests.media.stand_ins import DIES, HANGS, standing_in
 
+KEPT = f"kept:{'0' * 64}"
 NATIVES = InThisProcess()
 SIZES = load_presets().limits.input_bytes["xai"]
 MAX_IMAGE_BYTES = SIZES.image
@@ -60,6 +66,25 @@ def inline(content: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
 
 
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"reference_images": ("file_1", KEPT)}, "referenceImages[1]"),
+        ({"image_url": KEPT}, "imageUrl"),
+        ({"last_frame_url": KEPT}, "lastFrameUrl"),
+        ({"source_video_url": KEPT}, "sourceVideoUrl"),
+    ],
+)
+def test_what_another_caller_gave_has_no_name_for_callers(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        refuse_kept(clip_plan(**changes))
+    assert caught.value.message == (
+        f"{field} cannot be read: give an http(s) address, or a file in a folder of RING_INPUT_DIRS"
+    )
+    refuse_kept(clip_plan())
+    refuse_kept(sample_plan())
+
+
 def test_a_clip_may_be_as_long_as_the_provider_edits() -> None:
     most_s = EDITOR.max_edit_input_s
     assert most_s is not None
@@ -78,6 +103,24 @@ def test_a_limit_that_nobody_has_confirmed_is_told_as_unsure() -> None:
         "H.264, H.265 or AV1 (this bound is unsure: see unsure in presets.json)"
     )
     assert Takes.of("m", EDITOR, SIZES).clips.endswith("H.264, H.265 or AV1")
+
+
+@pytest.mark.parametrize(
+    ("unsure", "follows", "is_told"),
+    [
+        ("minExtendInputS", None, True),
+        ("maxExtendInputS", None, True),
+        ("maxFollowUpInputS", None, False),
+        ("maxFollowUpInputS", "request-1", True),
+        ("maxExtendInputS", "request-1", False),
+        ("maxEditInputS", None, False),
+    ],
+)
+def test_only_a_bound_that_was_compared_is_told_as_unsure(unsure: str, follows: str | None, is_told: bool) -> None:
+    model = EDITOR.model_copy(update={"max_follow_up_input_s": Decimal(30), "unsure": (unsure,)})
+    with pytest.raises(InvalidRequest) as caught:
+        check_length(EXTEND.model_copy(update={"follows": follows}), model, Decimal(100))
+    assert ("this bound is unsure" in caught.value.message) == is_told
 
 
 def test_everything_together_may_be_as_large_as_one_request() -> None:
@@ -150,6 +193,27 @@ def test_a_data_uri_may_hold_as_much_as_a_picture(tmp_path: Path) -> None:
         write_inline(inline(b"x" * (MAX_IMAGE_BYTES + 6)), tmp_path / "input", "imageUrl", MAX_IMAGE_BYTES)
 
 
+def test_what_is_far_too_large_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    """Three characters in four are bytes, and two of those may be padding."""
+    path = tmp_path / "input"
+    write_inline(inline(b"x"), path, "imageUrl", 1)
+    write_inline(inline(b"x" * 6), path, "imageUrl", 4)
+    with pytest.raises(InvalidRequest, match=r"^imageUrl has about 6 bytes; 3 are allowed$"):
+        write_inline(inline(b"x" * 6), path, "imageUrl", 3)
+
+
+def test_a_file_of_the_spool_is_the_owners_alone_and_goes(tmp_path: Path) -> None:
+    spool = tmp_path / "state" / "spool"
+    for _ in range(2):
+        with spool_file(spool) as path:
+            path.write_bytes(b"x")
+            assert path.parent == spool
+        assert list(spool.iterdir()) == []
+    with spool_file(spool):
+        pass  # what was never written need not be there to go
+    assert spool.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_spool_that_cannot_be_written_is_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="nothing was spent") as caught:
         write_inline(inline(jpeg()), tmp_path / "not there" / "input", "imageUrl", MAX_IMAGE_BYTES)
@@ -163,6 +227,38 @@ def test_a_file_becomes_a_data_uri_of_its_real_type(tmp_path: Path) -> None:
     path = tmp_path / "input"
     path.write_bytes(jpeg())
     assert data_uri(NATIVES, path, "imageUrl", "image", 10_000) == inline(jpeg())
+
+
+def test_a_file_that_goes_while_it_is_read_is_told(tmp_path: Path) -> None:
+    class Tidying(InThisProcess):
+        def measure_picture(self, path: Path, container: str, *, is_whole: bool) -> tuple[int, int] | None:
+            path.unlink()
+            return (64, 36)
+
+    (tmp_path / "input").write_bytes(jpeg())
+    with pytest.raises(InvalidRequest, match=r"^imageUrl cannot be read: No such file or directory$"):
+        data_uri(Tidying(), tmp_path / "input", "imageUrl", "image", 10_000)
+
+
+def test_what_became_of_a_file_meanwhile_is_told_without_a_list(tmp_path: Path) -> None:
+    """What the model takes was said when the file was given."""
+    (tmp_path / "input").write_bytes(b"")
+    with pytest.raises(InvalidRequest) as caught:
+        data_uri(NATIVES, tmp_path / "input", "imageUrl", "image", 10_000)
+    assert caught.value.message == "imageUrl cannot be used: it is an empty file"
+
+
+@pytest.mark.parametrize(("width_px", "height_px"), [(None, 36), (64, None), (None, None)])
+def test_a_size_is_known_whole_or_not(tmp_path: Path, width_px: int | None, height_px: int | None) -> None:
+    (tmp_path / "input").write_bytes(jpeg())
+    media = picture(NATIVES, tmp_path / "input", "imageUrl", TAKES)
+    assert size_px(media) == (64, 36)
+    assert size_px(replace(media, width_px=width_px, height_px=height_px)) is None
+
+
+def test_codecs_are_named_as_people_do() -> None:
+    takes = Takes(model="grok", sizes=SIZES, video_codecs=("h264", "h265", "av1", "vp9", "vp8"))
+    assert takes.clips == "grok takes MP4 with H.264, H.265, AV1, VP9 or VP8"
 
 
 def test_a_file_is_measured_and_may_be_as_large_as_is_allowed(tmp_path: Path) -> None:
@@ -228,6 +324,7 @@ def test_a_file_that_cannot_be_read_is_told_with_its_field(tmp_path: Path) -> No
 
 def test_an_address_that_was_given_is_not_blamed_on_the_provider() -> None:
     assert explain_fetch_error(ProviderBadReply("it is on a private network")) == "it is on a private network"
+    assert explain_fetch_error(PrivateAddress("name it")) == "name it"
     assert explain_fetch_error(ProviderUnavailable("xAI does not answer")) == "its address cannot be reached"
     assert (
         explain_fetch_error(ProviderUnavailable("fetching from xAI failed", http_status=403))
@@ -271,6 +368,11 @@ def test_plus_signs_that_a_form_took_for_blanks_are_put_back(tmp_path: Path) -> 
         ("AAA BBA=", "AAA+BBA="),
         ("AAAA AAAA", "AAAAAAAA"),  # with a plus sign it would have one character too many
         ("AAAA BA", "AAAABA=="),  # it can be both, and lines are broken more often
+        ("AAAA AAA AAAAA", "AAAA+AAA+AAAAA=="),  # it can be both, but lines have one width
+        ("AAA AAAA AAAA", "AAAAAAAAAAA="),  # with plus signs it would have one character too many
+        ("AAA \nBBA", "AAABBA=="),  # whoever breaks lines has no form
+        ("AAA \tBBA", "AAABBA=="),
+        ("AAA \rBBA", "AAABBA=="),
     ],
 )
 def test_one_blank_is_a_plus_sign_where_nothing_else_fits(given: str, meant: str, tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from ring_mcp.providers.base import Downloaded, Inputs
 from ring_mcp.storage.base import Address
 from ring_mcp.storage.local import LocalStorage
 from tests.cases.given_media import make_clip
-from tests.jobs.engine import SIZES, clip_plan
+from tests.fake_clock import let_pass
+from tests.jobs.engine import SIZES, Engine, clip_plan
 from tests.jobs.scripted_provider import jpeg
 from tests.ledger_samples import sample_asset, sample_plan
 from tests.media_bytes import mp4
@@ -176,6 +177,8 @@ async def test_a_picture_at_an_address_is_fetched_once_within_bounds(inputs: Med
         ("https://gone.example/a.jpg", "cannot be used: its address cannot be reached"),
         ("ftp://example.com/a.jpg", "must be an http(s) address, or a file in a folder of RING_INPUT_DIRS"),
         ("a.jpg", "must be an http(s) address"),
+        ("~nobody-of-this-name/a.jpg", "must be an http(s) address"),
+        ("/tmp/a\0b.jpg", "must be an http(s) address"),
         ("https://", "must be an http(s) address"),
         ("/etc/hostname", "is a file outside the folders of RING_INPUT_DIRS, so it is not read"),
         ("file:///etc/hostname", "is a file outside the folders"),
@@ -217,6 +220,30 @@ async def test_a_link_that_leads_out_of_the_folder_is_not_followed(inputs: Media
     assert "outside the folders" in await refused(inputs, clip_plan(image_url=str(folder / "way-out")))
 
 
+async def test_a_loop_of_links_is_no_file(inputs: MediaInputs, folder: Path) -> None:
+    (folder / "loop").symlink_to("loop")
+    assert "must be an http(s) address, or a file" in await refused(inputs, clip_plan(image_url=str(folder / "loop")))
+
+
+async def test_all_that_goes_along_is_held_to_one_request(inputs: MediaInputs, outside: Outside, folder: Path) -> None:
+    size_bytes = len(jpeg())
+    small = PAINTER.model_copy(update={"max_inputs_bytes": 2 * size_bytes})
+    await inputs.check(picture_plan(PUBLIC, INLINE), small)
+    with pytest.raises(InvalidRequest, match=f"^the given media have {3 * size_bytes:,} bytes in all"):
+        await inputs.check(picture_plan(PUBLIC, INLINE, PUBLIC), small)
+    make_clip(folder / "three.mp4", "libx264", 3)
+    edit = clip_plan(generation_kind="edit", source_video_url=str(folder / "three.mp4"))
+    with pytest.raises(InvalidRequest, match=r"^the given media have [\d,]+ bytes in all"):
+        await inputs.check(edit, EDITOR.model_copy(update={"max_inputs_bytes": 100}))
+
+
+async def test_a_clip_that_follows_another_need_not_be_given(inputs: MediaInputs, outside: Outside) -> None:
+    """Its provider has the source still."""
+    extend = clip_plan(generation_kind="extend", follows="request-1")
+    assert await checked(inputs, extend) == Measured()
+    assert outside.asked == []
+
+
 async def test_a_picture_that_is_too_large_is_told_with_both_sizes(inputs: MediaInputs, folder: Path) -> None:
     (folder / "large.jpg").write_bytes(jpeg() + b"\0" * MAX_IMAGE_BYTES)
     told = await refused(inputs, clip_plan(image_url=str(folder / "large.jpg")))
@@ -247,7 +274,8 @@ async def test_a_source_clip_here_is_measured_and_held_to_the_models_limits(
     make_clip(folder / "three.mp4", "libx264", 3)
     make_clip(folder / "ten.mp4", "libx264", 10)
     edit = clip_plan(generation_kind="edit", source_video_url=str(folder / "three.mp4"))
-    assert (await checked(inputs, edit)).source_s == Decimal(3)
+    sha256 = hashlib.sha256((folder / "three.mp4").read_bytes()).hexdigest()
+    assert await checked(inputs, edit) == Measured(source_s=Decimal(3), source_sha256=sha256)
     long = clip_plan(generation_kind="edit", source_video_url=str(folder / "ten.mp4"))
     assert "the clip has 10.0 s and the provider edits 8.7 s" in await refused(inputs, long)
     picture = clip_plan(generation_kind="edit", source_video_url=str(folder / "a picture.jpg"))
@@ -306,6 +334,31 @@ async def test_what_takes_too_long_to_come_is_told(tmp_path: Path, outside: Outs
     assert spooled(tmp_path) == []
 
 
+async def test_a_minute_is_all_that_an_address_has(tmp_path: Path, outside: Outside) -> None:
+    asked = asyncio.Event()
+
+    async def never(url: str, path: Path, max_bytes: int) -> Downloaded:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    slow = inputs_of(tmp_path, outside)
+    slow._fetch = never
+    checking = asyncio.create_task(refused(slow, clip_plan(image_url=PUBLIC)))
+    await asked.wait()
+    for passing_s, is_over in ((50, False), (11, True)):
+        let_pass(passing_s)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert checking.done() == is_over
+    assert await checking == "imageUrl cannot be used: it was not there after 60 s"
+
+
+def test_callers_are_here_unless_said_otherwise(engine: Engine) -> None:
+    path = engine.storage._root / "generated" / "a.jpg"
+    engine.inputs.refuse_foreign_paths(ImageRequest(prompt="x", reference_images=(str(path),)))
+
+
 async def test_a_source_that_is_only_recorded_is_not_looked_at(inputs: MediaInputs) -> None:
     assert (await checked(inputs, clip_plan(source_video_url="https://10.0.0.1/a.mp4"))).source_s is None
 
@@ -343,8 +396,8 @@ async def test_addresses_of_ones_own_lose_their_signature_and_others_stay(tmp_pa
 
 
 def test_a_stranger_names_no_path_in_our_storage(tmp_path: Path, outside: Outside, folder: Path) -> None:
-    stored = tmp_path / "files" / "of somebody.jpg"
-    stored.parent.mkdir()
+    stored = tmp_path / "files" / "generated" / "of-somebody.jpg"
+    stored.parent.mkdir(parents=True)
     stored.write_bytes(jpeg())
     here, strangers = (inputs_of(tmp_path, outside, callers_are_here=are_here) for are_here in (True, False))
     for address in (str(stored), stored.as_uri()):
@@ -354,10 +407,16 @@ def test_a_stranger_names_no_path_in_our_storage(tmp_path: Path, outside: Outsid
             (VideoRequest(prompt="x", source_video_url=address), "sourceVideoUrl"),
         ):
             here.refuse_foreign_paths(request)
-            with pytest.raises(InvalidRequest, match=f"^{field} .*RING_INPUT_DIRS"):
+            with pytest.raises(InvalidRequest, match=f"^{field} is a file outside the folders of RING_INPUT_DIRS"):
                 strangers.refuse_foreign_paths(request)
     allowed = (str(folder / "a picture.jpg"), PUBLIC, INLINE, FILE_ID)
     strangers.refuse_foreign_paths(ImageRequest(prompt="x", reference_images=allowed))
+
+
+@pytest.mark.parametrize("address", [PUBLIC, "http://pictures.example/a.jpg"])
+async def test_a_public_address_goes_out_unread(inputs: MediaInputs, outside: Outside, address: str) -> None:
+    assert await inputs.for_provider(clip_plan(image_url=address)) == Inputs(image_url=address)
+    assert outside.asked == []
 
 
 async def test_a_public_address_goes_out_as_it_is(inputs: MediaInputs, outside: Outside) -> None:

@@ -15,13 +15,13 @@ from ring_mcp.errors import (
     ContentRefused,
     JobMoved,
     OutcomeUnknown,
+    ProviderBadReply,
     ProviderRejected,
     ProviderUnavailable,
     StorageError,
     StorageRefused,
 )
 from ring_mcp.jobs.answers import Answer
-from ring_mcp.jobs.late_answers import LOOK_FOR_ANSWER_S, LOOK_FOR_OTHERS_S, YOUNG_PLAN_S
 from ring_mcp.jobs.outcomes import Park, Pause, resolve_by_hand
 from ring_mcp.jobs.preparing import LOOK_AGAIN_S
 from ring_mcp.ledger.base import Ledger
@@ -143,13 +143,98 @@ async def left_by_a_courier(engine: Engine, answer: Answer, *, paid: bool) -> Jo
 @pytest.mark.parametrize("paid", [True, False])
 async def test_an_answer_that_a_courier_has_left_counts_at_the_next_start(engine: Engine, paid: bool) -> None:
     job = await left_by_a_courier(engine, finished(billed_usd=Decimal("0.05")), paid=paid)
+    engine.clock.advance(60)
     await engine.late.apply_own(engine.ledger)
     row = await engine.row(job)
     assert (row.state, row.owner, row.billed_usd, row.settled_usd) == (JobState.STORING, None, Decimal("0.05"), None)
+    assert row.updated_at == engine.clock.now()
+    assert engine.answers.job_ids() == [job.id], "until all of it is stored"
     assert row.warnings == (COUNTS.format("paid" if paid else "not paid"),)
     await engine.clock.play(engine.runner.run(job.id))
     assert (await engine.row(job)).state is JobState.DONE
     assert engine.answers.job_ids() == []
+
+
+async def test_a_handle_that_a_courier_has_left_is_followed_at_once(engine: Engine) -> None:
+    job = await left_by_a_courier(engine, ACCEPTED, paid=False)
+    engine.clock.advance(60)
+    await engine.late.apply_own(engine.ledger)
+    row = await engine.row(job)
+    assert (row.state, row.provider_request_id) == (JobState.RENDERING, "request-7")
+    assert (row.due_at, row.failure) == (engine.clock.now(), None)
+    assert engine.answers.job_ids() == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "settled_usd"),
+    [
+        (ProviderUnavailable("it never left", billed="no"), JobState.FAILED, NOTHING),
+        (ContentRefused("moderated"), JobState.REFUSED, PRICE_USD),
+        (ProviderBadReply("no picture in it"), JobState.FAILED, PRICE_USD),
+    ],
+)
+async def test_an_answer_to_an_unknown_job_says_what_it_cost(
+    engine: Engine, answer: Answer, state: JobState, settled_usd: Decimal
+) -> None:
+    record = engine.record(await engine.new())
+    await record.write(carried(record.job, JobState.SUBMITTING))
+    job = await engine.ledger.save(record.job, carried(record.job, JobState.UNKNOWN))
+    engine.answers.write(job.id, job.attempt_token or "", answer)
+    await engine.late.apply_own(engine.ledger)
+    row = await engine.row(job)
+    assert (row.state, row.settled_usd, row.finished_at) == (state, settled_usd, engine.clock.now())
+    assert row.failure is not None
+    assert row.failure.code == answer.code  # type: ignore[union-attr]
+
+
+async def test_a_connection_that_broke_leaves_an_unknown_outcome(engine: Engine) -> None:
+    """It cannot be told from one that was never there: a person has to look, and is told so."""
+    job = await engine.new()
+    engine.answers.write(job.id, "token", ProviderUnavailable("reset by peer", http_status=502))
+    await engine.late.apply_own(engine.ledger)
+    row = await engine.row(job)
+    assert (row.state, row.settled_usd) == (JobState.UNKNOWN, None)
+    assert row.failure is not None
+    assert (row.failure.code, row.failure.message) == (OutcomeUnknown.code, "reset by peer")
+
+
+async def test_a_bill_without_a_result_leaves_what_a_person_has_settled(engine: Engine) -> None:
+    job = await left_by_a_courier(engine, OutcomeUnknown("it broke", billed_usd=Decimal("0.05")), paid=True)
+    await engine.late.apply_own(engine.ledger)
+    assert await engine.row(job) == job
+    assert engine.answers.job_ids() == []
+
+
+async def test_an_answer_counts_although_somebody_writes_meanwhile(engine: Engine) -> None:
+    job = await left_by_a_courier(engine, finished(), paid=False)
+    engine.ledger.fail("save", error=JobMoved("another was first"))
+    await engine.late.apply_own(engine.ledger)
+    assert (await engine.row(job)).state is JobState.STORING
+
+
+async def test_an_answer_that_cannot_be_read_keeps_no_other_back(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    readable = await left_by_a_courier(engine, finished(), paid=False)
+    first = engine.spool / "0-answer.json"
+    first.symlink_to(first.name)  # to open it fails
+    await engine.new(id="0")
+    await engine.late.apply_own(engine.ledger)
+    assert (await engine.row(readable)).state is JobState.STORING
+    assert "job 0: its answer cannot be read now: " in caplog.text
+    assert engine.answers.job_ids() == ["0", readable.id]
+
+
+async def test_only_an_answer_that_nobody_needs_any_more_goes(engine: Engine) -> None:
+    """What its driver is about to read stays, and so does that of a job in another ledger."""
+    ended = await engine.new()
+    await engine.runner.drive(ended)
+    record = engine.record(await engine.new())
+    await record.write(carried(record.job, JobState.SUBMITTING))
+    for job_id in (ended.id, record.job.id, "of-another-ledger"):
+        engine.answers.write(job_id, "another", ACCEPTED)
+    await engine.late.apply_own(engine.ledger)
+    assert engine.answers.job_ids() == sorted([record.job.id, "of-another-ledger"])
 
 
 async def test_a_courier_that_knows_no_more_leaves_what_a_person_has_settled(engine: Engine) -> None:
@@ -241,7 +326,7 @@ async def test_only_a_late_plan_waits_for_a_storage_that_is_away(
     mine, theirs, place = fleet
     jobs = [await mine.new(), await mine.new()]
     place.trouble = AWAY
-    clock.advance(YOUNG_PLAN_S - 1)
+    clock.advance(59)
     young = theirs.record(jobs[0])
     clock.advance(1)
     old = theirs.record(jobs[1])
@@ -253,6 +338,61 @@ async def test_only_a_late_plan_waits_for_a_storage_that_is_away(
     place.trouble = StorageRefused("no rights")
     assert await theirs.late.look_before_sending(old) is None
     assert old.job.state is _S.PLANNED
+
+
+async def test_a_plan_that_was_sent_is_found_so_at_the_next_start(engine: Engine) -> None:
+    """The ledger has lost that, and nobody drives it yet."""
+    job = await engine.new()
+    engine.answers.write(job.id, "token", ACCEPTED)
+    await engine.late.apply_own(engine.ledger)
+    row = await engine.row(job)
+    assert (row.state, row.provider_request_id) == (_S.RENDERING, "request-7")
+    assert (row.owner, row.attempt_token, row.submit_deadline_at) == (None, "token", engine.clock.now())
+
+
+async def test_pictures_without_an_answer_make_an_attempt_of_their_own(engine: Engine) -> None:
+    job = await engine.new()
+    (engine.spool / f"{job.id}-0.inline").write_bytes(jpeg())
+    await engine.late.apply_own(engine.ledger)
+    row = await engine.row(job)
+    assert (row.state, row.outputs) == (_S.STORING, (Output(spool_path=f"{job.id}-0.inline"),))
+    assert row.attempt_token
+
+
+async def test_a_plan_that_cost_nothing_is_left_to_be_sent(engine: Engine) -> None:
+    job = await engine.new()
+    engine.answers.write(job.id, "token", NOT_SENT)
+    await engine.late.apply_own(engine.ledger)
+    assert await engine.row(job) == job
+    assert engine.answers.job_ids() == []
+
+
+async def test_an_answer_stays_while_the_ledger_lacks_it(fleet: tuple[Engine, Engine, SharedFolder]) -> None:
+    mine, _, _ = fleet
+    record = mine.record(await mine.new())
+    await sent(mine, record.job, ContentRefused("moderated", billed_usd=Decimal("0.05")))
+    mine.ledger.fail("save")
+    assert await mine.late.look_before_sending(record) is None
+    assert (record.job.state, record.is_behind) == (_S.REFUSED, True)
+    assert mine.answers.job_ids() == [record.job.id]
+
+
+async def test_an_answer_that_another_machine_shared_is_brought_home(
+    fleet: tuple[Engine, Engine, SharedFolder],
+) -> None:
+    mine, theirs, place = fleet
+    record = mine.record(await mine.new())
+    await record.write(carried(record.job, _S.SUBMITTING))
+    job = await mine.ledger.save(record.job, carried(record.job, _S.UNKNOWN))
+    assert await theirs.late.apply_shared(theirs.ledger, job.id) is _S.UNKNOWN
+    mine.answers.write(job.id, job.attempt_token or "", finished())
+    await mine.sharing.lay_down_answer(job.id)
+    assert await theirs.late.apply_shared(theirs.ledger, job.id) is _S.STORING
+    assert (await mine.row(job)).state is _S.STORING
+    asked = len(place.asked)
+    assert await theirs.late.apply_shared(theirs.ledger, job.id) is _S.STORING
+    assert len(place.asked) == asked, "it is no news any more"
+    assert await theirs.late.apply_shared(theirs.ledger, "no-such-job") is None
 
 
 async def test_nothing_is_asked_of_a_clip_whose_answer_nobody_shares(
@@ -270,7 +410,7 @@ async def test_a_plan_that_a_courier_may_still_answer_is_waited_for(
     mine, _, _ = fleet
     record = mine.record(await mine.new())
     with mine.answers.expect(record.job.id):
-        assert await mine.late.look_before_sending(record) == Pause(LOOK_FOR_ANSWER_S)
+        assert await mine.late.look_before_sending(record) == Pause(0.5)
         await sent(mine, record.job, finished())
     assert await mine.late.look_before_sending(record) is None
     assert record.job.state is _S.STORING
@@ -283,9 +423,10 @@ async def test_a_plan_whose_answer_cannot_be_read_now_is_not_sent(
     record = mine.record(await mine.new())
     path = mine.spool / f"{record.job.id}-answer.json"
     path.symlink_to(path.name)  # to open it fails, as where too many files are open
-    assert await mine.late.look_before_sending(record) == Pause(LOOK_FOR_OTHERS_S, failed=True)
+    assert await mine.late.look_before_sending(record) == Pause(5.0, failed=True)
     assert record.job.failure is not None
     assert record.job.failure.message.startswith("an answer to this job cannot be read now: ")
+    assert (await mine.row(record.job)).failure is None, "it passes, and nobody else has to hear of it"
 
 
 async def test_a_courier_that_is_still_writing_is_not_answered_for(engine: Engine) -> None:

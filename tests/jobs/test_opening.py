@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
+import logging
+import re
 import shutil
+import sys
 import uuid
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ring_mcp.domain import Caps, Holder, Job, JobState, Plan, VideoPlan
+from ring_mcp import telemetry
+from ring_mcp.domain import Account, Caps, Holder, Job, JobState, Plan, VideoPlan
 from ring_mcp.errors import (
     CapExceeded,
     InvalidRequest,
@@ -25,15 +31,17 @@ from ring_mcp.errors import (
 )
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.opening import DISK_IS_KNOWN_FOR_S, NEEDED_DISK_BYTES, Prospect, check_disk, request_hash
+from ring_mcp.jobs.opening import TOOL as TOOLS
 from ring_mcp.jobs.outcomes import end_badly
 from ring_mcp.jobs.queue.in_process import InProcessQueue
 from ring_mcp.jobs.shared_names import input_name, local_input_name
 from ring_mcp.ledger.base import JobQuery, Opened
+from ring_mcp.request_id import begin_request
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import Engine, clip_plan, started_engine, still_clip_plan, until
-from tests.jobs.scripted_provider import jpeg
+from tests.jobs.scripted_provider import ScriptedProvider, jpeg
 from tests.jobs.shared_folder import SharedFolder
-from tests.ledger_samples import PRICE_USD, sample_plan
+from tests.ledger_samples import PRICE_USD, sample_asset, sample_plan
 
 REFUSED = StorageRefused("the token is wrong")
 CLIP_USD = Decimal("0.30")
@@ -69,6 +77,69 @@ async def test_a_job_is_written_with_everything_that_was_asked_and_reserved(engi
     assert job.due_at == job.created_at == job.updated_at == START
     assert job.owner == engine.ledger.owner
     assert job.request_hash == request_hash("ring-video-create", plan, "k1")
+
+
+async def test_a_job_says_by_whose_key_it_is_made(tmp_path: Path, clock: FakeClock) -> None:
+    account = Account(provider="xai", endpoint="proxy.example", account_id="team", key_fingerprint="f" * 32)
+    async with started_engine(tmp_path, clock, holder=Holder(sandbox=False, accounts=(account,))) as engine:
+        opened = await open_(engine, still_clip_plan())
+        assert [job.account for job in await rows(engine)] == [account, account]
+        assert opened.job.account == account
+
+
+async def test_an_account_that_is_told_meanwhile_is_completed(engine: Engine) -> None:
+    holder = engine.accounts.holder
+
+    def tell() -> None:
+        engine.accounts.holder = holder.learn("xai", "team")
+
+    engine.ledger.after("open", tell)
+    await open_(engine, sample_plan())
+    assert [job.account_id for job in await rows(engine)] == ["team"]
+
+
+async def test_a_job_knows_the_request_and_the_trace_it_came_with(engine: Engine) -> None:
+    class Tracer:
+        def current(self) -> str:
+            return "00-ab-cd-01"
+
+        def span(self, *_: object, is_served: bool) -> Any:
+            return telemetry.NOTHING
+
+    assert (await open_(engine, sample_plan("before"))).job.plan == sample_plan("before")
+    begin_request("request-7")
+    tracer: Any = Tracer()
+    with telemetry.trace(tracer):
+        opened = await open_(engine, sample_plan())
+    assert (opened.job.plan.http_request_id, opened.job.plan.trace_parent) == ("request-7", "00-ab-cd-01")
+    assert opened.job.request_hash == request_hash(TOOL, sample_plan(), None)
+
+
+async def test_every_job_is_told_of_once_in_the_log(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ring_mcp.jobs")
+
+    def told() -> list[tuple[str, str]]:
+        facts = [record.__dict__["facts"] for record in caplog.records if "facts" in record.__dict__]
+        return [(each["event"], each["kind"]) for each in facts if each["event"] in ("opened", "joined")]
+
+    engine.clips.answers.append(ProviderRejected("no such model", billed="no"))
+    first = await open_(engine, still_clip_plan(), "k1")
+    assert (await open_(engine, still_clip_plan(), "k1")).joined
+    assert told() == [("opened", "video"), ("opened", "image"), ("joined", "video")]
+    await engine.ended(first.job)
+    caplog.clear()
+    await open_(engine, still_clip_plan(), "k1")
+    assert told() == [("opened", "video")], "its still is there already"
+
+
+async def test_a_callers_own_limit_counts_for_what_is_new(engine: Engine) -> None:
+    async def ask(max_usd: str) -> Opened:
+        return await engine.opening.open(sample_plan(), actor_id="ann", idempotency_key=None, max_usd=Decimal(max_usd))
+
+    with pytest.raises(CapExceeded):
+        await ask("0.01")
+    assert not (await ask(str(PRICE_USD))).joined
+    assert (await ask("0.01")).joined
 
 
 async def test_a_job_that_was_opened_is_driven_to_its_end(engine: Engine) -> None:
@@ -117,6 +188,35 @@ async def test_a_provider_without_a_key_is_found_before_anything_is_written(engi
     assert (await open_(engine, clip_plan())).joined is False
 
 
+@pytest.fixture
+def google(engine: Engine) -> ScriptedProvider:
+    """Another provider of pictures, which has a key."""
+    another = ScriptedProvider(name="google")
+    providers: Any = engine.opening._providers
+    providers["image", "google"] = another
+    return another
+
+
+async def test_another_provider_that_has_a_key_is_named(engine: Engine, google: ScriptedProvider) -> None:
+    def advice(*argument: str) -> str:
+        engine.pictures.not_ready = ProviderAuthError("XAI_API_KEY is not configured")
+        with pytest.raises(ProviderAuthError) as caught:
+            engine.opening.check_provider("image", "xai", *argument)
+        return caught.value.next_action
+
+    assert advice() == "Call again with provider google, whose key is here, or set that key and restart."
+    assert advice("stillProvider").startswith("Call again with stillProvider google, whose")
+    google.not_ready = ProviderAuthError("GEMINI_API_KEY is not configured")
+    assert advice() == ProviderAuthError.next_action, "clips of another would not help"
+
+
+def test_only_providers_of_the_same_kind_are_told(engine: Engine, google: ScriptedProvider) -> None:
+    with pytest.raises(InvalidRequest, match=r"^provider must be one of xai, google for images, got 'openai'$"):
+        engine.opening.check_provider("image", "openai")
+    with pytest.raises(InvalidRequest, match=r"^provider must be one of xai for videos, got 'google'$"):
+        engine.opening.check_provider("video", "google")
+
+
 async def test_a_disk_that_cannot_be_written_is_found_before_anything_is_written(engine: Engine) -> None:
     engine.spool.rmdir()
     engine.spool.write_text("a file where the folder should be")
@@ -142,6 +242,22 @@ def test_a_disk_without_room_is_told_with_what_is_left(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"has \d+ MB left; nothing was spent") as caught:
         check_disk(tmp_path / "spool", 2**62)
     assert (caught.value.billed, "Free some space" in caught.value.next_action) == ("no", True)
+
+
+def test_what_is_left_on_a_disk_is_told_in_megabytes(tmp_path: Path) -> None:
+    """Others write to it meanwhile."""
+    assert NEEDED_DISK_BYTES == 64 * 2**20
+    with pytest.raises(StorageError) as caught:
+        check_disk(tmp_path / "spool", 2**62)
+    told = re.search(r"has (\d+) MB left", caught.value.message)
+    assert told is not None
+    assert int(told[1]) == pytest.approx(shutil.disk_usage(tmp_path).free / 2**20, rel=0.25)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder that takes no files, whoever asks")
+def test_a_folder_that_takes_no_file_cannot_be_written() -> None:
+    with pytest.raises(StorageError, match="cannot be written"):
+        check_disk(Path("/proc"), 0)
 
 
 def test_a_disk_with_exactly_the_room_that_is_needed_will_do(tmp_path: Path) -> None:
@@ -178,6 +294,15 @@ async def test_a_look_does_not_join_what_was_delivered_just_now(engine: Engine) 
     assert (await engine.opening.look(plan, actor_id="ann", idempotency_key=None)).stands
     await engine.opening.delivery.mark(await engine.row(job))
     assert not (await engine.opening.look(plan, actor_id="ann", idempotency_key=None)).stands
+
+
+async def test_a_mark_that_is_owed_is_written_before_the_same_is_opened(engine: Engine) -> None:
+    """Otherwise the new request would be given the old result."""
+    done = await engine.ended((await open_(engine, sample_plan())).job)
+    engine.ledger.fail("mark_delivered")
+    await engine.opening.delivery.mark(done)
+    await engine.opening.delivery.aclose()
+    assert not (await open_(engine, sample_plan())).joined
 
 
 async def test_a_look_counts_a_still_until_there_is_one_to_be_had(engine: Engine) -> None:
@@ -252,6 +377,21 @@ async def test_the_same_key_pays_for_no_second_still(engine: Engine) -> None:
     assert (len(engine.pictures.submitted), len(engine.clips.submitted)) == (1, 2)
 
 
+async def test_a_still_is_the_same_whatever_its_clip_is_for(engine: Engine) -> None:
+    """Its hash is in rows of earlier versions: what it is made from does not change."""
+    still_plan = sample_plan("a lighthouse").model_copy(update={"purpose": "a trailer", "ref_code": "r1"})
+    engine.clips.answers.append(ProviderRejected("no such model", billed="no"))
+    first = await open_(engine, still_clip_plan(first_frame=still_plan))
+    assert first.still is not None
+    bare = still_plan.model_copy(update={"purpose": "", "ref_code": None})
+    assert first.still.request_hash == request_hash("first-frame", bare, None)
+    assert first.still.ref_code == "r1"
+    await engine.ended(first.job)
+    again = await open_(engine, still_clip_plan(first_frame=sample_plan("a lighthouse")))
+    assert again.still is not None
+    assert again.still.id == first.still.id
+
+
 async def test_a_still_that_stands_parked_is_woken_for_the_next_clip(engine: Engine) -> None:
     engine.storage.troubles += [REFUSED]
     first = await open_(engine, still_clip_plan(), "k1")
@@ -307,18 +447,37 @@ async def test_a_ledger_that_is_away_starts_nothing(engine: Engine) -> None:
 
 def test_the_same_request_has_the_same_hash_whatever_it_costs() -> None:
     plan = still_clip_plan()
-    told = plan.model_copy(
-        update={
-            "prices": (),
-            "warnings": ("dear",),
-            "storage_prefix": "elsewhere",
-            "estimated_usd": Decimal(9),
-            "made_frame_billed_usd": Decimal(1),
-            "frame_job_id": "another",
-        }
-    )
-    assert request_hash(TOOL, told, None) == request_hash(TOOL, plan, None)
-    assert request_hash(TOOL, plan, None).startswith("v1:")
+    told: dict[str, Any] = {
+        "prices": (),
+        "warnings": ("dear",),
+        "storage_prefix": "elsewhere",
+        "estimated_usd": Decimal(9),
+        "made_frame": sample_asset(),
+        "made_frame_billed_usd": Decimal(1),
+        "made_thumbnail": sample_asset(),
+        "frame_job_id": "another",
+        "frame_was_paid": True,
+        "http_request_id": "request-7",
+        "trace_parent": "00-ab-cd-01",
+        "follows": "request-6",
+    }
+    for name, value in told.items():
+        assert name in VideoPlan.model_fields
+        assert request_hash(TOOL, plan.model_copy(update={name: value}), None) == request_hash(TOOL, plan, None), name
+
+
+def test_a_hash_is_made_as_in_the_rows_that_are_there() -> None:
+    """An agent's retry after an update joins its job: tool, what is asked for and key, as JSON with sorted names."""
+    plan = sample_plan("маяк, $0.05 a look")
+    dumped = plan.model_dump(mode="json")
+    own = ("prices", "warnings", "storage_prefix", "estimated_usd", "http_request_id", "trace_parent")
+    facts = {name: value for name, value in dumped.items() if name not in own}
+    text = json.dumps(["ring-image-create", facts, "k1"], sort_keys=True, ensure_ascii=False)
+    assert request_hash(TOOL, plan, "k1") == f"v1:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def test_names_of_tools_in_hashes_are_those_of_the_tools() -> None:
+    assert dict(TOOLS) == {"image": "ring-image-create", "video": "ring-video-create"}
 
 
 def test_whatever_makes_another_picture_or_another_intent_has_another_hash() -> None:

@@ -14,6 +14,7 @@ from ring_mcp.errors import (
     ContentRefused,
     InvalidRequest,
     JobMoved,
+    LedgerError,
     OutcomeUnknown,
     RateLimited,
     RingError,
@@ -21,20 +22,24 @@ from ring_mcp.errors import (
 )
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.outcomes import (
+    Pace,
     Park,
     Pause,
     age_s,
     back_off_s,
+    come_late,
     end_badly,
     end_job,
     failure_of,
     lose_track,
+    name_open_job,
     note_trouble,
     park,
     resolve_by_hand,
     settle_cost,
     slow_look_s,
 )
+from ring_mcp.providers.base import MOST_PAUSES_S
 from tests.fake_clock import START
 from tests.ledger_samples import OUTPUT, PRICE_USD, sample_job
 
@@ -52,6 +57,12 @@ def test_a_pause_doubles_with_every_try_up_to_a_minute(tries: int, first_s: floa
 def test_a_first_pause_above_the_limit_is_the_limit() -> None:
     assert back_off_s(0, 90) == 60
     assert back_off_s(3, 2, limit_s=10) == 10
+
+
+def test_a_submit_may_end_half_a_minute_after_its_own_time() -> None:
+    """With all that it may wait for at a provider that is asked too often."""
+    pace = Pace(submit_timeout_s=20.0, poll_interval_s=1.0, poll_timeout_s=120.0)
+    assert pace.submit_limit_s == 20 + MOST_PAUSES_S + 30
 
 
 def test_a_pause_is_no_failure_and_waits_for_nobody_unless_said() -> None:
@@ -125,6 +136,31 @@ def test_the_command_that_is_to_be_typed_names_the_job() -> None:
     assert f"`ring-mcp jobs resolve {job.id} --paid|--not-paid`" in job.failure.next_action
 
 
+@pytest.mark.parametrize("sandbox", [True, False])
+def test_a_command_looks_in_the_ledger_that_has_the_job(sandbox: bool) -> None:
+    job = sample_job(JobState.SUBMITTING, id="a-job", sandbox=sandbox)
+    error = OutcomeUnknown("the connection broke")
+    lost, ended = lose_track(job, error).failure, end_badly(job, Ending.REQUEST_REFUSED, error, START).failure
+    named = "resolve a-job --sandbox --paid" if sandbox else "resolve a-job --paid"
+    for failure in (lost, ended, note_trouble(job, error, START), failure_of(error, "a-job", sandbox=sandbox)):
+        assert failure is not None
+        assert named in failure.next_action
+    assert "resolve a-job --paid" in failure_of(error, "a-job").next_action
+
+
+@pytest.mark.parametrize(
+    ("stands", "told"), [(True, "Job a-job exists and goes on."), (False, "If there is a job a-job, it goes on.")]
+)
+def test_a_ledger_that_is_away_says_which_job_goes_on(stands: bool, told: str) -> None:
+    with pytest.raises(LedgerError) as caught, name_open_job("a-job", stands=stands):
+        raise LedgerError("away")
+    assert (caught.value.billed, caught.value.job_id) == ("unknown", "a-job")
+    assert caught.value.next_action == f"{told} Make the ledger reachable (see ring-health), then call ring-job-get."
+    with pytest.raises(LedgerError) as caught, name_open_job("a-job"):
+        raise LedgerError("away")
+    assert caught.value.next_action.startswith("Job a-job exists")
+
+
 @pytest.mark.parametrize(
     ("error", "billed_usd", "settled"),
     [
@@ -170,6 +206,14 @@ def test_the_same_trouble_keeps_its_beginning_and_is_counted() -> None:
     assert (other.since, other.seen) == (later, 1)
 
 
+def test_trouble_of_an_older_version_begins_when_it_is_met_again() -> None:
+    before = failure_of(StorageError("away"), "x")
+    assert before.since is None
+    assert age_s(before, START) == 0
+    again = note_trouble(sample_job(JobState.STORING, failure=before), StorageError("away"), START)
+    assert (again.since, again.seen) == (START, 2)
+
+
 @pytest.mark.parametrize(("age", "rest_s"), [(0.0, 60.0), (3600.0, 360.0), (86_400.0 * 30, 21_600.0)])
 def test_a_parked_job_rests_a_tenth_of_its_age_within_bounds(age: float, rest_s: float) -> None:
     assert slow_look_s(age) == rest_s
@@ -188,3 +232,30 @@ def test_a_parked_job_rests_a_tenth_of_its_age_within_bounds(age: float, rest_s:
 def test_only_an_unknown_job_is_settled_by_hand(state: JobState, told: str) -> None:
     with pytest.raises(InvalidRequest, match=f"is {state}: it is .*{told}"):
         resolve_by_hand(sample_job(state), paid=True, now=START)
+
+
+@pytest.mark.parametrize(
+    ("paid", "billed", "settled", "said"), [(True, "yes", PRICE_USD, "paid"), (False, "no", Decimal(0), "not paid")]
+)
+def test_a_person_settles_an_unknown_job_at_one_of_two_costs(
+    paid: bool, billed: Billed, settled: Decimal, said: str
+) -> None:
+    job = resolve_by_hand(sample_job(JobState.UNKNOWN), paid=paid, now=START + timedelta(days=1))
+    assert (job.state, job.settled_usd, job.billed_usd) == (JobState.FAILED, settled, None)
+    assert job.finished_at == job.updated_at == START + timedelta(days=1)
+    message = f"outcome unknown; resolved by hand as {said}"
+    assert job.failure == Failure(code="unknown_outcome", message=message, billed=billed)
+    assert job.is_resolved_by_hand
+
+
+def test_only_an_answer_after_a_persons_word_is_told_of() -> None:
+    unknown = sample_job(JobState.UNKNOWN)
+    after = end_badly(replace(unknown, warnings=("small",)), Ending.MODERATED, ContentRefused("no"), START)
+    for stored in (unknown, sample_job(JobState.SUBMITTING), sample_job(JobState.FAILED)):
+        assert come_late(stored, after) == after
+    late = come_late(resolve_by_hand(unknown, paid=True, now=START), after)
+    counted = (
+        "the provider answered after a person had settled this job "
+        "(outcome unknown; resolved by hand as paid): the answer counts"
+    )
+    assert late == replace(after, warnings=("small", counted))
