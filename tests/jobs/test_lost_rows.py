@@ -97,6 +97,15 @@ async def test_a_note_on_a_planned_job_whose_row_is_gone_ends_it(engine: Engine,
     assert await engine.row(record.job) == record.job
 
 
+async def test_a_lost_row_that_somebody_else_wrote_anew_is_read_again(engine: Engine, database: LedgerDatabase) -> None:
+    record = await record_in(engine, JobState.SUBMITTING)
+    lose(database, record.job)
+    engine.ledger.fail("restore", error=JobMoved("somebody has written it anew"))
+    await record.write(carried(record.job, JobState.RENDERING))
+    assert (await engine.row(record.job), record.is_behind) == (record.job, False)
+    assert record.job.state is JobState.RENDERING
+
+
 async def test_a_row_gone_meanwhile_is_written_when_the_ledger_returns(
     engine: Engine, database: LedgerDatabase
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ring_mcp.domain import Failure, Job, JobState, VideoPlan
-from ring_mcp.errors import FirstFrameFailed, MediaGone, StorageError, StorageRefused
+from ring_mcp.errors import FirstFrameFailed, JobMoved, MediaGone, StorageError, StorageRefused
 from ring_mcp.jobs.accounts import describe_needed_account
 from ring_mcp.jobs.outcomes import Park, Pause, park
 from ring_mcp.jobs.preparing import LOOK_AGAIN_S, LOOK_AT_STILL_S, find_awaited_still
@@ -151,6 +151,17 @@ async def test_a_still_that_is_tried_again_is_told_and_waited_for(engine: Engine
     assert await engine.row(record.job) == told  # said once
 
 
+async def test_a_clip_that_another_process_has_is_told_nothing_here(engine: Engine) -> None:
+    record, still = await waiting_clip(engine, _S.SUBMITTING, _S.STORING)
+    why = Failure(code="storage_failed", message="a full disk", billed="yes", retryable=True)
+    await engine.ledger.save(still, replace(still, failure=why))
+    row = await engine.row(record.job)
+    taken = await engine.ledger.save(row, replace(row, progress=1))
+    with pytest.raises(JobMoved):
+        await prepared(engine, record)
+    assert (await engine.row(record.job), record.job.failure) == (taken, None)
+
+
 async def test_a_ledger_that_does_not_answer_for_a_moment_is_asked_again(engine: Engine) -> None:
     record, still = await waiting_clip(engine)
     engine.ledger.fail("get")
@@ -199,7 +210,7 @@ async def test_a_still_of_an_absent_account_parks_its_clip(
     assert (parked.failure.code, parked.failure.billed) == ("first_frame_pending", billed)
     assert parked.failure.message.endswith(f"its first frame is not there yet, and {needed.message}")
     assert (parked.failure.retryable, parked.failure.next_action) == (True, needed.next_action)
-    assert parked.look_again_s == LOOK_AGAIN_S
+    assert parked.look_again_s == LOOK_AGAIN_S == 60.0, "ten looks until it is too old to be started"
 
 
 @pytest.mark.parametrize("job_id", [None, "00000000-0000-0000-0000-000000000000"])
