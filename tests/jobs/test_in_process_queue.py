@@ -15,11 +15,18 @@ import pytest
 
 from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import LedgerError, StorageRefused
-from ring_mcp.jobs.queue.in_process import HEARTBEAT_INTERVAL_S, SET_BACK_S, SWEEP_INTERVAL_S
+from ring_mcp.jobs.queue.in_process import (
+    HEARTBEAT_INTERVAL_S,
+    SET_BACK_S,
+    SWEEP_INTERVAL_S,
+    TAKE_OVER_AT_ONCE,
+    InProcessQueue,
+)
+from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.submitting import STALE_PLAN_S
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.providers.base import Accepted, Running
-from tests.fake_clock import FakeClock
+from tests.fake_clock import LIMIT_S, FakeClock
 from tests.jobs.engine import Engine, started_engine, until
 from tests.jobs.scripted_provider import Gate, finished
 from tests.ledger_samples import TROUBLE, carried, left_behind, sample_plan
@@ -47,6 +54,7 @@ async def test_a_queue_looks_for_jobs_at_once_and_then_every_two_seconds(engine:
     await swept(engine, 4)
     assert clock.pauses_s.count(SWEEP_INTERVAL_S) == 4
     assert SWEEP_INTERVAL_S == 2.0
+    assert TAKE_OVER_AT_ONCE == 250, "nothing else waits for long while they are read"
 
 
 async def test_parked_jobs_are_taken_at_the_start_and_left_alone_afterwards(engine: Engine, clock: FakeClock) -> None:
@@ -76,6 +84,7 @@ async def test_a_clock_that_was_set_back_has_parked_jobs_looked_at(
     engine: Engine, clock: FakeClock, back_s: float, is_looked_at: bool
 ) -> None:
     """What was parked while it was ahead would be due long after it should be."""
+    assert SET_BACK_S == 30.0, "a clock that is corrected goes by less"
     await engine.queue.start(take_over=True)
     await swept(engine, 1)
     clock.set_by(back_s)
@@ -273,6 +282,42 @@ async def test_a_request_that_is_not_answered_in_time_is_an_unknown_outcome(engi
     await until(gate.is_reached.is_set)
     await engine.queue.aclose()
     assert (await engine.row(job)).state is JobState.UNKNOWN
+
+
+@pytest.mark.parametrize("whose", ["an orphan's", "a courier's", "an answered one's"])
+async def test_an_end_waits_for_no_answer_that_comes_to_others(engine: Engine, whose: str) -> None:
+    """An orphan's comes to somebody else, a courier's to the spool: neither is lost with this process."""
+    queue = InProcessQueue(
+        engine.ledger, engine.runner, engine.watch, engine.accounts, engine.clock, drain_s=1000 * LIMIT_S
+    )
+    reached = asyncio.Event()
+
+    async def hang(record: JobRecord, *_: object) -> None:
+        record.is_orphan, record.is_carried = whose == "an orphan's", whose == "a courier's"
+        reached.set()
+        await asyncio.Event().wait()
+
+    engine.steps.advance = hang  # type: ignore[method-assign,assignment]
+    job = await engine.new()
+    state = JobState.RENDERING if whose == "an answered one's" else JobState.SUBMITTING
+    for step in (JobState.SUBMITTING, state):
+        if job.state is not step:
+            job = await engine.ledger.save(job, carried(job, step))
+    queue.enqueue(job)
+    await until(lambda: reached.is_set() or any(engine.clock.pauses_s))
+    await asyncio.wait_for(queue.aclose(), LIMIT_S)
+    assert list(engine.runner.records) == []
+
+
+async def test_an_end_is_about_what_the_queue_drives_alone(engine: Engine) -> None:
+    gate = Gate(None)
+    engine.pictures.answers += [gate]
+    driving = asyncio.create_task(engine.runner.run((await engine.new()).id))  # by somebody else in this process
+    await until(gate.is_reached.is_set)
+    await asyncio.wait_for(engine.queue.aclose(), LIMIT_S)
+    assert len(engine.runner.records) == 1
+    driving.cancel()
+    await asyncio.wait({driving})
 
 
 async def test_no_request_is_begun_while_an_end_waits_for_others(tmp_path: Path, clock: FakeClock) -> None:

@@ -86,7 +86,7 @@ async def test_a_request_without_its_row_is_not_sent(engine: Engine, database: L
     assert (row.state, row.settled_usd) == (JobState.FAILED, Decimal(0))
     assert row.failure is not None
     assert "the ledger has lost the row of this job, whose request was not sent" in row.failure.message
-    assert row.failure.billed == "no"
+    assert (row.failure.billed, row.failure.next_action) == ("no", "Call again.")
 
 
 async def test_a_note_on_a_planned_job_whose_row_is_gone_ends_it(engine: Engine, database: LedgerDatabase) -> None:

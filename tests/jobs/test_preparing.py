@@ -116,6 +116,32 @@ async def test_a_still_that_failed_ends_its_clip_with_reason_and_bill(
     assert clip.failure.next_action == next_step
 
 
+async def test_a_still_that_is_parked_without_a_word_parks_its_clip(engine: Engine) -> None:
+    record, still = await waiting_clip(engine, _S.SUBMITTING, _S.STORING)
+    why = Failure(code="storage_refused", message="the token is wrong", billed="yes")
+    await engine.ledger.save(still, replace(park(still, Park(why, None), still.created_at), failure=None))
+    parked = await prepared(engine, record)
+    assert isinstance(parked, Park)
+    assert parked.failure.message == (
+        f"the first frame (job {still.id}) is not there yet, so the video was not started"
+    )
+
+
+@pytest.mark.parametrize(("was_paid", "billed_usd"), [(False, BILLED), (True, NOTHING)])
+async def test_a_still_that_was_paid_before_costs_its_clip_nothing(
+    engine: Engine, was_paid: bool, billed_usd: Decimal
+) -> None:
+    clip, still = await engine.new_clip_with_still()
+    for state in (_S.SUBMITTING, _S.STORING):
+        still = await engine.ledger.save(still, carried(still, state))
+    await engine.ledger.save(still, carried(still, _S.DONE, billed_usd=BILLED))
+    plan = clip.plan.model_copy(update={"frame_was_paid": was_paid})
+    record = engine.record(await engine.ledger.save(clip, replace(clip, plan=plan)))
+    await prepared(engine, record)
+    assert isinstance(record.job.plan, VideoPlan)
+    assert record.job.plan.made_frame_billed_usd == billed_usd
+
+
 async def test_an_unknown_still_parks_its_clip_with_the_way_out(engine: Engine) -> None:
     record, still = await waiting_clip(engine, _S.SUBMITTING, _S.UNKNOWN)
     assert isinstance(await prepared(engine, record), Park)
@@ -136,6 +162,7 @@ async def test_a_still_that_is_parked_parks_its_clip_with_the_stills_reason(engi
     assert clip.failure is not None
     assert (clip.failure.code, clip.failure.billed, clip.failure.retryable) == ("first_frame_pending", "unknown", True)
     assert clip.failure.message.endswith("so the video was not started: the token is wrong")
+    assert clip.failure.next_action == "Call ring-job-get with the jobId: it goes on waiting."
     assert still.id in clip.failure.message
 
 
@@ -268,6 +295,7 @@ async def test_an_address_that_does_not_answer_now_parks_the_clip(engine: Engine
     assert clip.failure is not None
     assert (clip.failure.code, clip.failure.billed, clip.failure.retryable) == ("storage_failed", "no", True)
     assert clip.failure.message.endswith("its address cannot be reached; the request was not sent yet")
+    assert clip.failure.next_action.startswith("Call ring-job-get with the jobId within ten minutes")
 
 
 @pytest.mark.parametrize("as_bytes", [False, True])

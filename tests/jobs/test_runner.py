@@ -278,6 +278,27 @@ async def test_how_long_a_plan_was_held_is_remembered_of_the_newest(
     assert [job.state for job in ended] == [JobState.FAILED, JobState.DONE, JobState.DONE]
 
 
+async def test_no_more_results_pass_through_at_once_than_the_spool_is_for(engine: Engine) -> None:
+    jobs = [await in_state(engine, JobState.SUBMITTING, JobState.STORING) for _ in range(20)]
+    storing, may_end, store = list[str](), asyncio.Event(), engine.storing.store
+
+    async def store_slowly(record: JobRecord, tries: int) -> Pause | Park | None:
+        storing.append(record.job.id)
+        await may_end.wait()
+        return await store(record, tries)
+
+    engine.storing.store = store_slowly  # type: ignore[method-assign]
+    drivers = [asyncio.create_task(engine.runner.drive(job)) for job in jobs]
+    await until(lambda: len(storing) >= 16)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert len(storing) == 16
+    other = await engine.new()
+    assert (await asyncio.wait_for(engine.runner.take(other.id), LIMIT_S)) == other
+    may_end.set()
+    assert {job.state for job in await asyncio.gather(*drivers)} == {JobState.DONE}
+
+
 async def test_a_paid_answer_outlives_its_process_and_its_ledger(engine: Engine, clock: FakeClock) -> None:
     """The request is answered, the ledger is away, the process dies, and one that lives already takes the job."""
     living = engine_on(engine.ledger, clock, engine.state)

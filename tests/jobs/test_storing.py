@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import uuid
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageStat
 
-from ring_mcp.domain import JobState, MediaKind, Output, Thumbnail
+from ring_mcp.domain import Job, JobState, MediaKind, Output, Thumbnail
 from ring_mcp.errors import (
     JobExpired,
     LocalPolicy,
@@ -30,10 +31,10 @@ from ring_mcp.errors import (
 from ring_mcp.jobs.outcomes import Park, Pause, back_off_s, slow_look_s
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import GONE_AFTER_S, LOOKS_BEFORE_GONE, pause_after_gone_s
-from ring_mcp.jobs.storing import LET_GO_AFTER_S, MEDIA_GONE_AFTER_S
+from ring_mcp.jobs.storing import FRAME_WITHIN_S, LET_GO_AFTER_S, MEDIA_GONE_AFTER_S
 from ring_mcp.media.decoding import Decoder, Decoders
 from ring_mcp.providers.base import Downloaded, Finished
-from tests.fake_clock import START, FakeClock
+from tests.fake_clock import LIMIT_S, START, FakeClock, let_pass
 from tests.jobs.engine import Engine, clip_plan, started_engine
 from tests.jobs.scripted_provider import FILES, ScriptedProvider, jpeg
 from tests.ledger_samples import PRICE_USD, carried, sample_asset, sample_plan
@@ -503,6 +504,39 @@ async def test_a_thumbnail_that_cannot_be_made_is_a_warning(engine: Engine) -> N
     job = await engine.row(record.job)
     assert job.state is JobState.DONE
     assert job.warnings == ("no thumbnail was made: the clip's first picture cannot be decoded",)
+
+
+@pytest.mark.parametrize("trouble", [None, AWAY])
+async def test_a_frame_of_another_machine_is_fetched_for_a_thumbnail_alone(
+    engine: Engine, trouble: StorageError | None
+) -> None:
+    brought = list[str]()
+
+    async def bring(job: Job) -> None:
+        brought.append(job.id)
+        if trouble is not None:
+            raise trouble
+
+    engine.sharing.bring_inputs = bring  # type: ignore[method-assign]
+    bare = await storing_job(engine, plan=clip_plan())
+    shown = await storing_job(engine, plan=clip_plan(thumbnail=Thumbnail()))
+    for record in (bare, shown):
+        assert await engine.storing.store(record, 0) is None
+        assert record.job.state is JobState.DONE
+    assert brought == [shown.job.id]
+
+
+async def test_a_result_waits_ten_seconds_for_its_frame(engine: Engine) -> None:
+    async def bring(job: Job) -> None:
+        let_pass(FRAME_WITHIN_S)
+        await asyncio.Event().wait()
+
+    engine.sharing.bring_inputs = bring  # type: ignore[method-assign]
+    record = await storing_job(engine, plan=clip_plan(thumbnail=Thumbnail()))
+    async with asyncio.timeout(LIMIT_S):
+        assert await engine.storing.store(record, 0) is None
+    assert record.job.state is JobState.DONE
+    assert FRAME_WITHIN_S == 10.0, "a caller waits for the result, and the thumbnail is a courtesy"
 
 
 async def test_what_is_hard_to_store_is_tried_ever_less_often(engine: Engine, clock: FakeClock) -> None:

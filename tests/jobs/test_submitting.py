@@ -193,6 +193,7 @@ async def test_a_server_that_is_stopped_before_the_request_leaves_says_that(engi
     assert (job.state, job.settled_usd, len(engine.pictures.submitted)) == (JobState.FAILED, NOTHING, 0)
     assert job.failure is not None
     assert job.failure.message == "the server was stopped before the request was sent"
+    assert job.failure.next_action == "Call again."
 
 
 async def test_without_an_intent_on_record_nothing_is_sent(engine: Engine) -> None:

@@ -259,6 +259,14 @@ async def test_what_a_plan_may_need_stays_however_long_its_line_is(engine: Engin
     assert left(engine) == set()
 
 
+async def test_what_a_plan_of_the_sandbox_may_need_stays_too(engine: Engine) -> None:
+    job = await engine.new(sandbox=True)
+    needed = give(engine, f"input-{'1' * 64}", job.created_at, KEEP_INPUTS_S - 60)
+    give(engine, f"input-{'2' * 64}", job.created_at, KEEP_INPUTS_S + 60)
+    await remove_old_inputs(engine.spool, engine.ledger)
+    assert left(engine) == {needed.name}
+
+
 async def test_nothing_given_goes_while_nobody_knows_the_plans(engine: Engine) -> None:
     given = give(engine, "input-old", datetime.now(UTC), KEEP_INPUTS_S + 60)
     engine.ledger.fail("count_jobs")

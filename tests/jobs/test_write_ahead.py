@@ -233,6 +233,7 @@ async def test_a_driver_does_nothing_until_it_has_learnt_all(
     job = await clock.play(asyncio.wait_for(driving, None))
     assert (job.state, engine.pictures.submitted) == (JobState.FAILED, [])
     assert (await engine.row(plan)).failure == job.failure
+    assert clock.pauses_s == ([0.5, 1.0, 2.0] if is_readable else [0.5])
     assert job.failure is not None
     assert job.failure.message == "stopped"
     assert names(engine) == []
