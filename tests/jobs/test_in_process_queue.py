@@ -27,7 +27,7 @@ from ring_mcp.jobs.submitting import STALE_PLAN_S
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.providers.base import Accepted, Running
 from tests.fake_clock import LIMIT_S, FakeClock
-from tests.jobs.engine import Engine, started_engine, until
+from tests.jobs.engine import DRAIN_S, Engine, started_engine, until
 from tests.jobs.scripted_provider import Gate, finished
 from tests.ledger_samples import TROUBLE, carried, left_behind, sample_plan
 
@@ -66,6 +66,41 @@ async def test_parked_jobs_are_taken_at_the_start_and_left_alone_afterwards(engi
     clock.advance(SWEEP_INTERVAL_S)
     assert (await engine.ended(due, upkeep=UPKEEP)).state is JobState.DONE
     assert (await engine.row(late)).is_parked
+
+
+def in_batches(engine: Engine, at_once: int) -> InProcessQueue:
+    return InProcessQueue(
+        engine.ledger, engine.runner, engine.watch, engine.accounts, engine.clock, drain_s=DRAIN_S, at_once=at_once
+    )
+
+
+@pytest.mark.parametrize(("count", "claims"), [(1, 1), (3, 2), (4, 3)])
+async def test_jobs_are_taken_in_batches_until_one_is_not_full(engine: Engine, count: int, claims: int) -> None:
+    jobs = [await left_behind(engine.ledger, JobState.STORING) for _ in range(count)]
+    queue = in_batches(engine, 2)
+    await queue.start(take_over=True)
+    await swept(engine, claims)
+    for job in jobs:
+        assert (await engine.ended(job, upkeep=UPKEEP)).state is JobState.DONE
+    assert (engine.ledger.calls.count("claim"), engine.clock.monotonic()) == (claims, 0.0)
+    await queue.aclose()
+
+
+async def test_what_was_taken_before_the_ledger_failed_is_driven(engine: Engine, clock: FakeClock) -> None:
+    """It is ours by then: nobody else would drive it."""
+    jobs = [await left_behind(engine.ledger, JobState.STORING) for _ in range(3)]
+    queue = in_batches(engine, 2)
+    engine.ledger.fail("claim", skip=1)
+    await queue.start(take_over=True)
+    await swept(engine, 2)
+    ended = [False]
+    async with asyncio.timeout(LIMIT_S):
+        while sum(ended) < 2:
+            ended = [(await engine.row(job)).state is JobState.DONE for job in jobs]
+    assert (sum(ended), clock.monotonic()) == (2, 0.0)
+    clock.advance(SWEEP_INTERVAL_S)
+    assert (await engine.ended(jobs[ended.index(False)], upkeep=UPKEEP)).state is JobState.DONE
+    await queue.aclose()
 
 
 async def test_a_job_that_rests_is_taken_when_its_time_has_come(engine: Engine, clock: FakeClock) -> None:
@@ -207,6 +242,44 @@ async def test_a_job_that_another_process_has_is_let_go_of(
     await until(lambda: not engine.runner.records)
     assert f"job {job.id}: another process has it now" in caplog.text
     assert await engine.row(job) == taken
+
+
+async def test_a_heart_goes_on_whoever_drives_a_job_that_was_taken(
+    engine: Engine, clock: FakeClock, elsewhere: Ledger
+) -> None:
+    """As where a command runs one job in this process: the queue has no task of it that it could end."""
+    gate = Gate(Running())
+    engine.pictures.looks += [gate]
+    await engine.queue.start(take_over=False)
+    job = await engine.new()
+    driving = asyncio.create_task(engine.runner.run(job.id))
+    await until(gate.is_reached.is_set)
+    await engine.accepted(job)
+    await steal(elsewhere, job)
+    for times in (1, 2):
+        await until(lambda: clock.sleepers == 1)
+        clock.advance(HEARTBEAT_INTERVAL_S)
+        await until(lambda times=times: engine.ledger.calls.count("heartbeat") == times)  # type: ignore[misc]
+    assert len(engine.runner.records) == 1
+    driving.cancel()
+    await asyncio.wait({driving})
+
+
+async def test_strangers_are_looked_for_at_the_start_and_with_every_heartbeat(engine: Engine, clock: FakeClock) -> None:
+    looks = list[float]()
+
+    async def look() -> None:
+        looks.append(clock.monotonic())
+
+    engine.accounts.look_for_strangers = look  # type: ignore[method-assign]
+    await engine.queue.start(take_over=True)
+    await swept(engine, 1)
+    while clock.monotonic() < 2 * HEARTBEAT_INTERVAL_S:
+        clock.advance(clock.next_wake_s or 0.0)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        await until(lambda: clock.sleepers == UPKEEP)
+    assert looks == [0.0, HEARTBEAT_INTERVAL_S, 2 * HEARTBEAT_INTERVAL_S]
 
 
 async def test_an_answer_on_its_way_is_waited_for_whoever_has_the_job(

@@ -20,11 +20,12 @@ from ring_mcp.jobs.dispatching import REST_FOR_GOOD_S
 from ring_mcp.jobs.queue import pgqueuer
 from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.queue.pgqueuer import PgqueuerQueue
+from ring_mcp.jobs.watch import LEAST_PAUSE_S
 from ring_mcp.ledger import tasks
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.providers.base import Running
 from tests.fake_clock import LIMIT_S, START, FakeClock, let_pass
-from tests.jobs.engine import Engine, started_engine, until
+from tests.jobs.engine import DRAIN_S, Engine, started_engine, until
 from tests.jobs.scripted_provider import Gate, finished
 from tests.ledger_samples import carried, left_behind
 
@@ -297,6 +298,32 @@ async def test_where_tasks_are_taken_a_job_asked_for_is_a_task_too(engine: Engin
     await engine.queue.adopt(clip)
     assert channel.ran == [("ask_for", still), ("ask_for", clip)], "the still first"
     assert list(engine.runner.records) == []
+
+
+async def test_a_server_that_drives_nothing_only_asks_others(engine: Engine, channel: Channel) -> None:
+    make: Any = PgqueuerQueue
+    parts = (Leased(engine.ledger), engine.runner, engine.watch, engine.accounts, engine.clock, channel)
+    queue: JobQueue = make(*parts, drain_s=DRAIN_S, drives=False)
+    await queue.start(take_over=True)
+    job = await engine.new()
+    queue.enqueue(job)
+    await queue.adopt(job)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert (channel.ran, Dispatcher.last.registered) == ([("ask_for", job)], [])
+    assert (list(engine.runner.records), (await engine.row(job)).state) == ([], JobState.PLANNED)
+    await queue.aclose()
+
+
+async def test_a_caller_elsewhere_ends_the_long_pause_of_a_job(
+    engine: Engine, channel: Channel, clock: FakeClock
+) -> None:
+    pausing = asyncio.create_task(engine.watch.pause("a job", 3600.0, None))
+    await clock.asleep()
+    clock.advance(LEAST_PAUSE_S)
+    await clock.asleep()
+    channel.heard[tasks.WAKE_CHANNEL]("a job")
+    await asyncio.wait_for(pausing, LIMIT_S)
 
 
 # What is lost
