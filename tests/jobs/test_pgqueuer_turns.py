@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import LedgerError
 from ring_mcp.jobs.dispatching import REST_FOR_GOOD_S
 from ring_mcp.jobs.queue import pgqueuer
-from ring_mcp.jobs.queue.base import JobQueue
 from ring_mcp.jobs.queue.pgqueuer import PgqueuerQueue
 from ring_mcp.jobs.watch import LEAST_PAUSE_S
 from ring_mcp.ledger import tasks
@@ -27,7 +27,7 @@ from ring_mcp.providers.base import Running
 from tests.fake_clock import LIMIT_S, START, FakeClock, let_pass
 from tests.jobs.engine import DRAIN_S, Engine, started_engine, until
 from tests.jobs.scripted_provider import Gate, finished
-from tests.ledger_samples import carried, left_behind
+from tests.ledger_samples import carried, left_behind, planned
 
 TRY_AGAIN_S = 1.0
 
@@ -78,26 +78,15 @@ class Channel:
         return [ran[0] for ran in self.ran]
 
 
-class Dispatcher:
-    """It gives nothing by itself: a test calls ``carry`` and ``lost``."""
+class Given:
+    """It stands where the dispatcher does, and gives nothing by itself: a test calls ``carry`` and ``lost``."""
 
-    last: Dispatcher
-
-    def __init__(
-        self,
-        channel: Channel,
-        me: str,
-        carry: Callable[[str, bool], Awaitable[float | None]],
-        lost: Callable[[str], None],
-        *,
-        lease_s: float,
-    ) -> None:
+    def __init__(self, carry: Callable[[str, bool], Awaitable[float | None]], lost: Callable[[str], None]) -> None:
         self.carry, self.lost = carry, lost
         self.registered: list[str] = []
         self.is_stopped = asyncio.Event()
         self.ends: Callable[[], Awaitable[object]] = self.is_stopped.wait
         self.was_cancelled = False
-        Dispatcher.last = self
 
     def register(self, entrypoints: Collection[str]) -> None:
         self.registered += entrypoints
@@ -118,22 +107,23 @@ def channel() -> Channel:
     return Channel()
 
 
-@pytest.fixture
-async def engine(
-    tmp_path: Path, clock: FakeClock, channel: Channel, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Engine]:
-    def make_queue(*parts: Any, **options: Any) -> JobQueue:
-        make: Callable[..., JobQueue] = PgqueuerQueue
-        return make(Leased(parts[0]), *parts[1:], channel, **options)
+def queue_on(channel: Channel, ledger: Any, *parts: Any, **options: Any) -> Any:
+    make: Any = PgqueuerQueue
+    queue = make(Leased(ledger), *parts, channel, **options)
+    queue._dispatcher = queue._reconciler._dispatcher = Given(queue._carry, queue._lose)
+    return queue
 
-    monkeypatch.setattr(pgqueuer, "Dispatcher", Dispatcher)
-    async with started_engine(tmp_path, clock, make_queue=make_queue) as engine:
+
+@pytest.fixture
+async def engine(tmp_path: Path, clock: FakeClock, channel: Channel) -> AsyncIterator[Engine]:
+    async with started_engine(tmp_path, clock, make_queue=partial(queue_on, channel)) as engine:
         yield engine
 
 
 @pytest.fixture
-def given(engine: Engine) -> Dispatcher:
-    return Dispatcher.last
+def given(engine: Engine) -> Given:
+    given: Given = engine.queue._dispatcher
+    return given
 
 
 async def steal(elsewhere: Ledger, job: Job) -> Job:
@@ -145,7 +135,7 @@ async def steal(elsewhere: Ledger, job: Job) -> Job:
 # What PgQueuer gives
 
 
-async def test_the_task_of_a_job_that_is_over_is_over(engine: Engine, given: Dispatcher) -> None:
+async def test_the_task_of_a_job_that_is_over_is_over(engine: Engine, given: Given) -> None:
     job = await engine.new()
     assert await given.carry(job.id, False) is None
     assert (await engine.row(job)).state is JobState.DONE
@@ -158,7 +148,7 @@ async def test_the_task_of_a_job_that_is_over_is_over(engine: Engine, given: Dis
     ("due_in_s", "rest_s"), [(None, REST_FOR_GOOD_S), (60.0, 60.0), (0.5, TRY_AGAIN_S), (-5.0, TRY_AGAIN_S)]
 )
 async def test_a_task_rests_until_its_job_is_due(
-    engine: Engine, given: Dispatcher, due_in_s: float | None, rest_s: float
+    engine: Engine, given: Given, due_in_s: float | None, rest_s: float
 ) -> None:
     """Never for no time: a job that parks itself in its first step would go round without a pause."""
     job, asked_for = await engine.new(), list[bool]()
@@ -173,14 +163,14 @@ async def test_a_task_rests_until_its_job_is_due(
     assert asked_for == [True]
 
 
-async def test_a_job_whose_ledger_is_away_is_given_again_in_a_second(engine: Engine, given: Dispatcher) -> None:
+async def test_a_job_whose_ledger_is_away_is_given_again_in_a_second(engine: Engine, given: Given) -> None:
     job = await engine.new()
     engine.ledger.fail("get")
     assert await given.carry(job.id, False) == TRY_AGAIN_S
     assert engine.pictures.submitted == []
 
 
-async def test_a_job_given_twice_is_driven_once_and_both_wait(engine: Engine, given: Dispatcher) -> None:
+async def test_a_job_given_twice_is_driven_once_and_both_wait(engine: Engine, given: Given) -> None:
     gate = Gate(finished())
     engine.pictures.answers += [gate]
     job = await engine.new()
@@ -197,7 +187,7 @@ async def test_a_job_given_twice_is_driven_once_and_both_wait(engine: Engine, gi
     assert len(engine.pictures.submitted) == 1
 
 
-async def test_what_is_driven_at_the_end_goes_back_at_once(engine: Engine, given: Dispatcher) -> None:
+async def test_what_is_driven_at_the_end_goes_back_at_once(engine: Engine, given: Given) -> None:
     gate = Gate(Running())
     engine.pictures.looks += [gate]
     job = await engine.new()
@@ -210,7 +200,7 @@ async def test_what_is_driven_at_the_end_goes_back_at_once(engine: Engine, given
     assert (await engine.row(job)).state is JobState.RENDERING
 
 
-async def test_a_job_that_is_being_taken_at_the_end_is_not_begun(engine: Engine, given: Dispatcher) -> None:
+async def test_a_job_that_is_being_taken_at_the_end_is_not_begun(engine: Engine, given: Given) -> None:
     job, may_have, take = await engine.new(), asyncio.Event(), engine.runner.take
 
     async def take_long(job_id: str) -> Job | None:
@@ -230,7 +220,7 @@ async def test_a_job_that_is_being_taken_at_the_end_is_not_begun(engine: Engine,
 # What is opened and asked for here
 
 
-async def test_what_is_opened_where_tasks_are_taken_has_its_entrypoint(engine: Engine, given: Dispatcher) -> None:
+async def test_what_is_opened_where_tasks_are_taken_has_its_entrypoint(engine: Engine, given: Given) -> None:
     await engine.queue.start(take_over=True)
     given.registered.clear()
     job = await engine.new()
@@ -245,8 +235,8 @@ async def test_what_is_opened_where_tasks_are_taken_has_its_entrypoint(engine: E
     assert (given.registered, list(engine.runner.records)) == ([], [])
 
 
-async def test_a_job_opened_here_alone_is_taken_as_soon_as_it_can_be(
-    engine: Engine, given: Dispatcher, channel: Channel, clock: FakeClock
+async def test_a_job_opened_here_alone_is_taken_when_it_can_be(
+    engine: Engine, given: Given, channel: Channel, clock: FakeClock
 ) -> None:
     await engine.queue.start(take_over=False)
     job = await engine.new()
@@ -301,16 +291,15 @@ async def test_where_tasks_are_taken_a_job_asked_for_is_a_task_too(engine: Engin
 
 
 async def test_a_server_that_drives_nothing_only_asks_others(engine: Engine, channel: Channel) -> None:
-    make: Any = PgqueuerQueue
-    parts = (Leased(engine.ledger), engine.runner, engine.watch, engine.accounts, engine.clock, channel)
-    queue: JobQueue = make(*parts, drain_s=DRAIN_S, drives=False)
+    parts = (engine.ledger, engine.runner, engine.watch, engine.accounts, engine.clock)
+    queue = queue_on(channel, *parts, drain_s=DRAIN_S, drives=False)
     await queue.start(take_over=True)
     job = await engine.new()
     queue.enqueue(job)
     await queue.adopt(job)
     for _ in range(20):
         await asyncio.sleep(0)
-    assert (channel.ran, Dispatcher.last.registered) == ([("ask_for", job)], [])
+    assert (channel.ran, queue._dispatcher.registered) == ([("ask_for", job)], [])
     assert (list(engine.runner.records), (await engine.row(job)).state) == ([], JobState.PLANNED)
     await queue.aclose()
 
@@ -329,7 +318,7 @@ async def test_a_caller_elsewhere_ends_the_long_pause_of_a_job(
 # What is lost
 
 
-async def driven(engine: Engine, given: Dispatcher, answer: Any = None) -> tuple[Job, Gate]:
+async def driven(engine: Engine, given: Given, answer: Any = None) -> tuple[Job, Gate]:
     """A job that was given, and is looked at until the gate opens."""
     gate = Gate(answer or finished())
     engine.pictures.looks += [gate]
@@ -340,7 +329,7 @@ async def driven(engine: Engine, given: Dispatcher, answer: Any = None) -> tuple
     return await engine.accepted(job), gate
 
 
-async def test_a_task_that_was_lost_is_picked_again(engine: Engine, given: Dispatcher, channel: Channel) -> None:
+async def test_a_task_that_was_lost_is_picked_again(engine: Engine, given: Given, channel: Channel) -> None:
     job, _ = await driven(engine, given)
     given.lost(job.id)
     await until(lambda: channel.ran != [])
@@ -352,7 +341,7 @@ async def test_a_task_that_was_lost_is_picked_again(engine: Engine, given: Dispa
 
 
 async def test_a_job_that_others_have_is_let_go_of(
-    engine: Engine, given: Dispatcher, channel: Channel, elsewhere: Ledger, caplog: pytest.LogCaptureFixture
+    engine: Engine, given: Given, channel: Channel, elsewhere: Ledger, caplog: pytest.LogCaptureFixture
 ) -> None:
     job, _ = await driven(engine, given)
     taken = await steal(elsewhere, job)
@@ -363,7 +352,7 @@ async def test_a_job_that_others_have_is_let_go_of(
 
 
 async def test_a_ledger_that_is_away_when_a_task_was_lost_is_told(
-    engine: Engine, given: Dispatcher, channel: Channel, caplog: pytest.LogCaptureFixture
+    engine: Engine, given: Given, channel: Channel, caplog: pytest.LogCaptureFixture
 ) -> None:
     job, gate = await driven(engine, given)
     engine.ledger.fail("get")
@@ -376,9 +365,7 @@ async def test_a_ledger_that_is_away_when_a_task_was_lost_is_told(
             await asyncio.sleep(0)
 
 
-async def test_a_word_of_another_owner_of_a_job_is_looked_into(
-    engine: Engine, given: Dispatcher, channel: Channel
-) -> None:
+async def test_a_word_of_another_owner_of_a_job_is_looked_into(engine: Engine, given: Given, channel: Channel) -> None:
     job, _ = await driven(engine, given)
     say = channel.heard[tasks.JOBS_CHANNEL]
     for said in (job.id, f"{job.id} {engine.ledger.owner}", f"{job.id} "):
@@ -390,9 +377,14 @@ async def test_a_word_of_another_owner_of_a_job_is_looked_into(
     await until(lambda: channel.names() == ["pick"])
 
 
-async def test_a_word_of_a_job_and_a_gap_end_the_waits_for_it(engine: Engine, channel: Channel) -> None:
+async def test_a_word_of_a_job_and_a_gap_end_waits_for_it(engine: Engine, channel: Channel) -> None:
     job = await engine.new()
-    for say in (lambda: channel.heard[tasks.JOBS_CHANNEL](f"{job.id} "), channel.after_gaps[0]):
+
+    def miss() -> None:
+        for do in channel.after_gaps:
+            do()
+
+    for say in (lambda: channel.heard[tasks.JOBS_CHANNEL](f"{job.id} "), miss):
         engine.ledger.calls.clear()
         waiting = asyncio.create_task(engine.watch.wait(job.id, 600.0))
         await until(lambda: engine.clock.sleepers == 1)
@@ -402,11 +394,10 @@ async def test_a_word_of_a_job_and_a_gap_end_the_waits_for_it(engine: Engine, ch
         await asyncio.wait({waiting})
 
 
-async def test_after_a_gap_what_was_sent_is_looked_for_in_pages(
-    engine: Engine, given: Dispatcher, channel: Channel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert pgqueuer._READ_AT_ONCE == 500
-    monkeypatch.setattr(pgqueuer, "_READ_AT_ONCE", 2)
+async def test_after_a_gap_what_was_sent_is_looked_for_in_pages(engine: Engine, given: Given, channel: Channel) -> None:
+    for _ in range(498):
+        other = carried(planned(), JobState.SUBMITTING)
+        engine.runner._records[other.id] = engine.record(other)
     states = {(await driven(engine, given))[0].id: JobState.RENDERING for _ in range(3)}
     asked = list[list[str]]()
 
@@ -421,12 +412,12 @@ async def test_after_a_gap_what_was_sent_is_looked_for_in_pages(
     for do in channel.after_gaps:
         do()
     await until(lambda: len(channel.ran) == 2)
-    assert [len(page) for page in asked] == [2, 1]
+    assert [len(page) for page in asked] == [500, 1]
     assert sorted(ran[1].id for ran in channel.ran) == sorted([fallen, missing])
 
 
-async def test_a_ledger_that_is_away_after_a_gap_is_told_and_loses_nothing(
-    engine: Engine, given: Dispatcher, channel: Channel, caplog: pytest.LogCaptureFixture
+async def test_a_ledger_away_after_a_gap_is_told_and_loses_nothing(
+    engine: Engine, given: Given, channel: Channel, caplog: pytest.LogCaptureFixture
 ) -> None:
     await driven(engine, given)
     engine.ledger.fail("states")
@@ -436,7 +427,7 @@ async def test_a_ledger_that_is_away_after_a_gap_is_told_and_loses_nothing(
     assert (len(engine.runner.records), channel.ran) == (1, [])
 
 
-async def test_after_a_gap_plans_are_not_looked_for(engine: Engine, given: Dispatcher, channel: Channel) -> None:
+async def test_after_a_gap_plans_are_not_looked_for(engine: Engine, given: Given, channel: Channel) -> None:
     clip, _ = await engine.new_clip_with_still()
     carrying = asyncio.create_task(given.carry(clip.id, False))
     await until(lambda: engine.clock.sleepers == 1)
@@ -454,9 +445,9 @@ async def test_after_a_gap_plans_are_not_looked_for(engine: Engine, given: Dispa
 
 
 @pytest.fixture
-async def beating(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+async def beating(engine: Engine) -> Engine:
     """Its heart beats a hundred times a second: four times in a lease."""
-    monkeypatch.setattr(Leased, "lease_s", 0.04)
+    engine.queue._ledger.lease_s = 0.04
     await engine.queue.start(take_over=False)
     return engine
 
@@ -481,7 +472,7 @@ async def test_without_jobs_no_heartbeat_reaches_the_database(beating: Engine, c
 
 
 async def test_a_heartbeat_keeps_what_is_ours_and_looks_after_the_rest(
-    beating: Engine, given: Dispatcher, channel: Channel
+    beating: Engine, given: Given, channel: Channel
 ) -> None:
     channel.trouble = LedgerError("not yet")  # until both are driven
     kept, _ = await driven(beating, given)
@@ -494,7 +485,7 @@ async def test_a_heartbeat_keeps_what_is_ours_and_looks_after_the_rest(
 
 
 async def test_a_heart_goes_on_when_the_database_is_away(
-    beating: Engine, given: Dispatcher, channel: Channel, caplog: pytest.LogCaptureFixture
+    beating: Engine, given: Given, channel: Channel, caplog: pytest.LogCaptureFixture
 ) -> None:
     channel.trouble = LedgerError("the ledger is away")
     await driven(beating, given)
@@ -505,9 +496,7 @@ async def test_a_heart_goes_on_when_the_database_is_away(
 # The end
 
 
-async def test_an_end_stops_the_giving_and_closes_the_database(
-    engine: Engine, given: Dispatcher, channel: Channel
-) -> None:
+async def test_an_end_stops_the_giving_and_closes_the_database(engine: Engine, given: Given, channel: Channel) -> None:
     await engine.queue.start(take_over=True)
     assert channel.is_open
     await engine.queue.aclose()
@@ -515,9 +504,7 @@ async def test_an_end_stops_the_giving_and_closes_the_database(
     assert [task for task in asyncio.all_tasks() if "Reconciler" in repr(task)] == []
 
 
-async def test_an_end_waits_five_seconds_for_what_is_put_back(
-    engine: Engine, given: Dispatcher, channel: Channel
-) -> None:
+async def test_an_end_waits_five_seconds_for_what_is_put_back(engine: Engine, given: Given, channel: Channel) -> None:
     given.ends = asyncio.Event().wait
     await engine.queue.start(take_over=True)
     closing = asyncio.create_task(engine.queue.aclose())

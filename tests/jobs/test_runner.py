@@ -13,7 +13,6 @@ import pytest
 
 from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import LedgerError, ProviderUnavailable, RateLimited, RingError, StorageError, StorageRefused
-from ring_mcp.jobs import runner
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.outcomes import Park, Pause, end_badly
 from ring_mcp.jobs.rates import Place
@@ -261,21 +260,21 @@ async def test_what_was_kept_of_a_job_that_others_have_stops_its_driver(
     assert (await engine.row(job), engine.pictures.submitted) == (taken, [])
 
 
-async def test_how_long_a_plan_was_held_is_remembered_of_the_newest(
-    engine: Engine, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_how_long_a_plan_was_held_is_remembered_of_the_newest(engine: Engine, clock: FakeClock) -> None:
     """Of so many that the memory must have an end, the oldest are judged by the clock that everybody reads."""
-    assert runner.MOST_PARKED_PLANS == 10_000
-    monkeypatch.setattr(runner, "MOST_PARKED_PLANS", 2)
     engine.storage.unreadable = StorageError("the bucket is away")
     plan = clip_plan(image_url="https://pictures.example/a.jpg")
-    jobs = [await engine.new(plan) for _ in range(3)]
-    for job in jobs:
+    jobs = [await engine.new(plan) for _ in range(4)]
+    for job in jobs[:2]:
+        assert (await engine.runner.drive(job)).is_parked
+    held = engine.record(jobs[0]).held
+    engine.runner._parked_plans.update({f"another {number}": held for number in range(10_000 - 3)})
+    for job in jobs[2:]:
         assert (await engine.runner.drive(job)).is_parked
     clock.set_by(2 * STALE_PLAN_S)
     engine.storage.unreadable = None
     ended = [await engine.runner.drive(await engine.row(job)) for job in jobs]
-    assert [job.state for job in ended] == [JobState.FAILED, JobState.DONE, JobState.DONE]
+    assert [job.state for job in ended] == [JobState.FAILED, JobState.DONE, JobState.DONE, JobState.DONE]
 
 
 async def test_no_more_results_pass_through_at_once_than_the_spool_is_for(engine: Engine) -> None:

@@ -187,7 +187,7 @@ async def test_what_is_gone_before_it_is_measured_is_not_left_over(engine: Engin
     ]
 
 
-async def test_what_is_left_over_is_asked_of_the_ledger_many_at_a_time(engine: Engine) -> None:
+async def test_the_ledger_is_asked_for_many_leftovers_at_a_time(engine: Engine) -> None:
     job, long_ago = await in_state(engine, _S.DONE), time.time() - KEEP_S - 60
     for number in range(FILES_AT_ONCE):
         path = engine.spool / f"{job.id}-{number}.media"
