@@ -6,7 +6,7 @@ Beside the contract of queues (``tests/contracts/test_queue.py``), this is what 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -81,7 +81,9 @@ class Channel:
 class Given:
     """It stands where the dispatcher does, and gives nothing by itself: a test calls ``carry`` and ``lost``."""
 
-    def __init__(self, carry: Callable[[str, bool], Awaitable[float | None]], lost: Callable[[str], None]) -> None:
+    def __init__(
+        self, carry: Callable[[str, bool], Coroutine[Any, Any, float | None]], lost: Callable[[str], None]
+    ) -> None:
         self.carry, self.lost = carry, lost
         self.registered: list[str] = []
         self.is_stopped = asyncio.Event()
@@ -384,7 +386,10 @@ async def test_a_word_of_a_job_and_a_gap_end_waits_for_it(engine: Engine, channe
         for do in channel.after_gaps:
             do()
 
-    for say in (lambda: channel.heard[tasks.JOBS_CHANNEL](f"{job.id} "), miss):
+    def hear() -> None:
+        channel.heard[tasks.JOBS_CHANNEL](f"{job.id} ")
+
+    for say in (hear, miss):
         engine.ledger.calls.clear()
         waiting = asyncio.create_task(engine.watch.wait(job.id, 600.0))
         await until(lambda: engine.clock.sleepers == 1)
