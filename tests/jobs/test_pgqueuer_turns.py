@@ -254,6 +254,18 @@ async def test_a_job_opened_here_alone_is_taken_when_it_can_be(
     assert given.registered == []
 
 
+async def test_what_is_driven_alone_at_the_end_is_due_for_others_at_once(engine: Engine, channel: Channel) -> None:
+    gate = Gate(Running())
+    engine.pictures.looks += [gate]
+    await engine.queue.start(take_over=False)
+    job = await engine.new()
+    engine.queue.enqueue(job)
+    await until(gate.is_reached.is_set)
+    await engine.accepted(job)
+    await engine.queue.aclose()
+    assert channel.ran == [("finish", job.id, engine.ledger.owner, 0.0)]
+
+
 async def test_a_task_that_cannot_be_finished_is_left_to_its_lease(engine: Engine, channel: Channel) -> None:
     channel.trouble = LedgerError("the ledger is away")
     await engine.queue.start(take_over=False)

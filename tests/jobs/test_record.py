@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from ring_mcp import telemetry
 from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.record import _MOST_DOUBTS, JobRecord
 from ring_mcp.ledger.base import Ledger
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import Engine
+from tests.jobs.test_events import Traced
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import OUTPUT, audit_row, carried, sample_asset
 
@@ -58,6 +60,16 @@ async def test_a_write_is_in_the_row_and_told_at_once(engine: Engine, clock: Fak
     assert told.states == [JobState.SUBMITTING]
     assert not record.is_behind
     assert kept_aside(engine, record.job) is None
+
+
+async def test_the_trace_of_a_job_has_its_end_once(engine: Engine) -> None:
+    tracer = Traced()
+    record = await record_of(engine, JobState.SUBMITTING, JobState.STORING)
+    with telemetry.trace(tracer):
+        await record.write(replace(record.job, progress=95))
+        await record.write(carried(record.job, JobState.DONE))
+        await record.write(replace(record.job, warnings=("said after the end",)))
+    assert [name for name, *_ in tracer.asked] == [f"settle {record.job.plan.model}"]
 
 
 async def test_a_note_is_told_and_goes_along_with_the_next_write(engine: Engine) -> None:

@@ -228,8 +228,9 @@ async def test_a_picture_that_is_not_shared_yet_is_waited_for(theirs: Machine) -
 async def test_what_is_not_the_picture_that_was_given_is_not_taken(theirs: Machine, place: SharedFolder) -> None:
     job = given_job()
     place.put(input_name(job.id, SHA256), b"another picture")
-    with pytest.raises(StorageError, match="is not what was shared of it"):
+    with pytest.raises(StorageError, match="is not what was shared of it") as caught:
         await theirs.sharing.bring_inputs(job)
+    assert (caught.value.retryable, caught.value.billed) == (True, "no"), "the request was not sent"
     assert theirs.names() == []
 
 
@@ -390,8 +391,9 @@ class Late(SharedFolder):
 
 async def test_unless_told_otherwise_a_storage_has_five_seconds(tmp_path: Path) -> None:
     sharing = Sharing(Late(tmp_path / "late"), tmp_path / "spool", answers_inside=lambda _: True)
-    with pytest.raises(StorageError, match="the storage has not answered in 5 s"):
+    with pytest.raises(StorageError, match="the storage has not answered in 5 s") as caught:
         await sharing.read_any_answer(given_job())
+    assert caught.value.billed == "no"
 
 
 class NeverGone(SharedFolder):

@@ -174,6 +174,15 @@ async def test_facts_of_another_attempt_are_left_to_be_looked_at(engine: Engine)
     assert names(engine) == [f"{stored.id}.stale"]
 
 
+async def test_facts_of_another_attempt_are_not_known_to_a_row_that_is_ahead(engine: Engine) -> None:
+    submitting = await in_state(engine, JobState.SUBMITTING)
+    engine.write_ahead.keep(carried(replace(submitting, attempt_token="another"), JobState.RENDERING), [])
+    storing = await engine.ledger.save(submitting, carried(submitting, JobState.STORING))
+    await replayed(engine)
+    assert await engine.row(storing) == storing
+    assert names(engine) == [f"{storing.id}.stale"]
+
+
 @pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.PLANNED])
 async def test_facts_of_a_job_whose_row_is_lost_become_its_row(engine: Engine, state: JobState) -> None:
     job, record = sample_job(state), audit_row()
