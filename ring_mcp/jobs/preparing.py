@@ -89,13 +89,14 @@ class Preparing:
         if still is None:  # planned by an older version, which opened it later
             await record.write(self._end_unsent(record.job, Ending.FIRST_FRAME_FAILED, _NO_STILL, billed="no"))
         elif still.state is not JobState.DONE:
-            reason = still.failure.message if still.failure else f"it is {still.state}"
-            billed = still.failure.billed if still.failure else "unknown"
-            again = "Call again." if billed == "no" else None
+            assert still.failure is not None, "the table has a CHECK for this"
+            again = "Call again." if still.failure.billed == "no" else None
             failed = FirstFrameFailed(
-                f"the first frame (job {still.id}) failed, the video was not started: {reason}", next_action=again
+                f"the first frame (job {still.id}) failed, the video was not started: {still.failure.message}",
+                next_action=again,
             )
-            await record.write(self._end_unsent(record.job, Ending.FIRST_FRAME_FAILED, failed, billed=billed))
+            ended = self._end_unsent(record.job, Ending.FIRST_FRAME_FAILED, failed, billed=still.failure.billed)
+            await record.write(ended)
         else:
             billed_usd = Decimal(0) if plan.frame_was_paid else still.billed_usd
             made = {"made_frame": still.assets[0], "made_frame_billed_usd": billed_usd}

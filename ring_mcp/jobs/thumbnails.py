@@ -98,9 +98,9 @@ class Thumbnails:
         job = replace(job, plan=plan, warnings=tuple(w for w in job.warnings if not w.startswith(_ABOUT)))
         try:
             clip = await self._fetch_stored_clip(job)
-        except (RingError, OSError) as exc:
+        except (RingError, OSError) as exc:  # TimeoutError is one, without a text
             await asyncio.to_thread(self._clean_up, job)
-            return _without(job, f"the clip cannot be read ({exc})"), ()
+            return _without(job, f"the clip cannot be read ({str(exc) or 'it took too long'})"), ()
         return await self.add(job, clip, f"-{hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:8]}")
 
     async def _fetch_stored_clip(self, job: Job) -> MediaFile:
@@ -118,7 +118,6 @@ class Thumbnails:
             extension=path.suffix.removeprefix("."),
             width_px=asset.width_px,
             height_px=asset.height_px,
-            duration_s=asset.duration_s,
         )
 
     async def _make(

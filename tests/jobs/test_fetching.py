@@ -171,6 +171,7 @@ async def test_what_was_gone_before_a_start_is_not_lost_soon_after_it(mine: Engi
     clock.advance(LET_GO_AFTER_S)
     after = engine_on(mine.ledger, clock, mine.state)
     again = after.record(await after.row(record.job))
+    assert NOTHING_IS_LOST_FOR_S == 60.0
     clock.advance(NOTHING_IS_LOST_FOR_S - 1)
     assert isinstance(await after.storing.store(again, 0), Pause | Park)
     picture(mine, record).write_bytes(jpeg())

@@ -15,12 +15,19 @@ import pytest
 
 from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import LedgerError, StorageRefused
-from ring_mcp.jobs.queue.in_process import HEARTBEAT_INTERVAL_S, SET_BACK_S, SWEEP_INTERVAL_S
+from ring_mcp.jobs.queue.in_process import (
+    HEARTBEAT_INTERVAL_S,
+    SET_BACK_S,
+    SWEEP_INTERVAL_S,
+    TAKE_OVER_AT_ONCE,
+    InProcessQueue,
+)
+from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.submitting import STALE_PLAN_S
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.providers.base import Accepted, Running
-from tests.fake_clock import FakeClock
-from tests.jobs.engine import Engine, started_engine, until
+from tests.fake_clock import LIMIT_S, FakeClock
+from tests.jobs.engine import DRAIN_S, Engine, started_engine, until
 from tests.jobs.scripted_provider import Gate, finished
 from tests.ledger_samples import TROUBLE, carried, left_behind, sample_plan
 
@@ -47,6 +54,7 @@ async def test_a_queue_looks_for_jobs_at_once_and_then_every_two_seconds(engine:
     await swept(engine, 4)
     assert clock.pauses_s.count(SWEEP_INTERVAL_S) == 4
     assert SWEEP_INTERVAL_S == 2.0
+    assert TAKE_OVER_AT_ONCE == 250, "nothing else waits for long while they are read"
 
 
 async def test_parked_jobs_are_taken_at_the_start_and_left_alone_afterwards(engine: Engine, clock: FakeClock) -> None:
@@ -58,6 +66,41 @@ async def test_parked_jobs_are_taken_at_the_start_and_left_alone_afterwards(engi
     clock.advance(SWEEP_INTERVAL_S)
     assert (await engine.ended(due, upkeep=UPKEEP)).state is JobState.DONE
     assert (await engine.row(late)).is_parked
+
+
+def in_batches(engine: Engine, at_once: int) -> InProcessQueue:
+    return InProcessQueue(
+        engine.ledger, engine.runner, engine.watch, engine.accounts, engine.clock, drain_s=DRAIN_S, at_once=at_once
+    )
+
+
+@pytest.mark.parametrize(("count", "claims"), [(1, 1), (3, 2), (4, 3)])
+async def test_jobs_are_taken_in_batches_until_one_is_not_full(engine: Engine, count: int, claims: int) -> None:
+    jobs = [await left_behind(engine.ledger, JobState.STORING) for _ in range(count)]
+    queue = in_batches(engine, 2)
+    await queue.start(take_over=True)
+    await swept(engine, claims)
+    for job in jobs:
+        assert (await engine.ended(job, upkeep=UPKEEP)).state is JobState.DONE
+    assert (engine.ledger.calls.count("claim"), engine.clock.monotonic()) == (claims, 0.0)
+    await queue.aclose()
+
+
+async def test_what_was_taken_before_the_ledger_failed_is_driven(engine: Engine, clock: FakeClock) -> None:
+    """It is ours by then: nobody else would drive it."""
+    jobs = [await left_behind(engine.ledger, JobState.STORING) for _ in range(3)]
+    queue = in_batches(engine, 2)
+    engine.ledger.fail("claim", skip=1)
+    await queue.start(take_over=True)
+    await swept(engine, 2)
+    ended = [False]
+    async with asyncio.timeout(LIMIT_S):
+        while sum(ended) < 2:
+            ended = [(await engine.row(job)).state is JobState.DONE for job in jobs]
+    assert (sum(ended), clock.monotonic()) == (2, 0.0)
+    clock.advance(SWEEP_INTERVAL_S)
+    assert (await engine.ended(jobs[ended.index(False)], upkeep=UPKEEP)).state is JobState.DONE
+    await queue.aclose()
 
 
 async def test_a_job_that_rests_is_taken_when_its_time_has_come(engine: Engine, clock: FakeClock) -> None:
@@ -76,6 +119,7 @@ async def test_a_clock_that_was_set_back_has_parked_jobs_looked_at(
     engine: Engine, clock: FakeClock, back_s: float, is_looked_at: bool
 ) -> None:
     """What was parked while it was ahead would be due long after it should be."""
+    assert SET_BACK_S == 30.0, "a clock that is corrected goes by less"
     await engine.queue.start(take_over=True)
     await swept(engine, 1)
     clock.set_by(back_s)
@@ -200,6 +244,44 @@ async def test_a_job_that_another_process_has_is_let_go_of(
     assert await engine.row(job) == taken
 
 
+async def test_a_heart_goes_on_whoever_drives_a_job_that_was_taken(
+    engine: Engine, clock: FakeClock, elsewhere: Ledger
+) -> None:
+    """As where a command runs one job in this process: the queue has no task of it that it could end."""
+    gate = Gate(Running())
+    engine.pictures.looks += [gate]
+    await engine.queue.start(take_over=False)
+    job = await engine.new()
+    driving = asyncio.create_task(engine.runner.run(job.id))
+    await until(gate.is_reached.is_set)
+    await engine.accepted(job)
+    await steal(elsewhere, job)
+    for times in (1, 2):
+        await until(lambda: clock.sleepers == 1)
+        clock.advance(HEARTBEAT_INTERVAL_S)
+        await until(lambda times=times: engine.ledger.calls.count("heartbeat") == times)  # type: ignore[misc]
+    assert len(engine.runner.records) == 1
+    driving.cancel()
+    await asyncio.wait({driving})
+
+
+async def test_strangers_are_looked_for_at_the_start_and_with_every_heartbeat(engine: Engine, clock: FakeClock) -> None:
+    looks = list[float]()
+
+    async def look() -> None:
+        looks.append(clock.monotonic())
+
+    engine.accounts.look_for_strangers = look  # type: ignore[method-assign]
+    await engine.queue.start(take_over=True)
+    await swept(engine, 1)
+    while clock.monotonic() < 2 * HEARTBEAT_INTERVAL_S:
+        clock.advance(clock.next_wake_s or 0.0)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        await until(lambda: clock.sleepers == UPKEEP)
+    assert looks == [0.0, HEARTBEAT_INTERVAL_S, 2 * HEARTBEAT_INTERVAL_S]
+
+
 async def test_an_answer_on_its_way_is_waited_for_whoever_has_the_job(
     engine: Engine, clock: FakeClock, elsewhere: Ledger
 ) -> None:
@@ -273,6 +355,42 @@ async def test_a_request_that_is_not_answered_in_time_is_an_unknown_outcome(engi
     await until(gate.is_reached.is_set)
     await engine.queue.aclose()
     assert (await engine.row(job)).state is JobState.UNKNOWN
+
+
+@pytest.mark.parametrize("whose", ["an orphan's", "a courier's", "an answered one's"])
+async def test_an_end_waits_for_no_answer_that_comes_to_others(engine: Engine, whose: str) -> None:
+    """An orphan's comes to somebody else, a courier's to the spool: neither is lost with this process."""
+    queue = InProcessQueue(
+        engine.ledger, engine.runner, engine.watch, engine.accounts, engine.clock, drain_s=1000 * LIMIT_S
+    )
+    reached = asyncio.Event()
+
+    async def hang(record: JobRecord, *_: object) -> None:
+        record.is_orphan, record.is_carried = whose == "an orphan's", whose == "a courier's"
+        reached.set()
+        await asyncio.Event().wait()
+
+    engine.steps.advance = hang  # type: ignore[method-assign,assignment]
+    job = await engine.new()
+    state = JobState.RENDERING if whose == "an answered one's" else JobState.SUBMITTING
+    for step in (JobState.SUBMITTING, state):
+        if job.state is not step:
+            job = await engine.ledger.save(job, carried(job, step))
+    queue.enqueue(job)
+    await until(lambda: reached.is_set() or any(engine.clock.pauses_s))
+    await asyncio.wait_for(queue.aclose(), LIMIT_S)
+    assert list(engine.runner.records) == []
+
+
+async def test_an_end_is_about_what_the_queue_drives_alone(engine: Engine) -> None:
+    gate = Gate(None)
+    engine.pictures.answers += [gate]
+    driving = asyncio.create_task(engine.runner.run((await engine.new()).id))  # by somebody else in this process
+    await until(gate.is_reached.is_set)
+    await asyncio.wait_for(engine.queue.aclose(), LIMIT_S)
+    assert len(engine.runner.records) == 1
+    driving.cancel()
+    await asyncio.wait({driving})
 
 
 async def test_no_request_is_begun_while_an_end_waits_for_others(tmp_path: Path, clock: FakeClock) -> None:

@@ -86,7 +86,7 @@ async def test_a_request_without_its_row_is_not_sent(engine: Engine, database: L
     assert (row.state, row.settled_usd) == (JobState.FAILED, Decimal(0))
     assert row.failure is not None
     assert "the ledger has lost the row of this job, whose request was not sent" in row.failure.message
-    assert row.failure.billed == "no"
+    assert (row.failure.billed, row.failure.next_action) == ("no", "Call again.")
 
 
 async def test_a_note_on_a_planned_job_whose_row_is_gone_ends_it(engine: Engine, database: LedgerDatabase) -> None:
@@ -95,6 +95,15 @@ async def test_a_note_on_a_planned_job_whose_row_is_gone_ends_it(engine: Engine,
     await record.write(replace(record.job, progress=1))
     assert (record.job.state, record.is_behind) == (JobState.FAILED, False)
     assert await engine.row(record.job) == record.job
+
+
+async def test_a_lost_row_that_somebody_else_wrote_anew_is_read_again(engine: Engine, database: LedgerDatabase) -> None:
+    record = await record_in(engine, JobState.SUBMITTING)
+    lose(database, record.job)
+    engine.ledger.fail("restore", error=JobMoved("somebody has written it anew"))
+    await record.write(carried(record.job, JobState.RENDERING))
+    assert (await engine.row(record.job), record.is_behind) == (record.job, False)
+    assert record.job.state is JobState.RENDERING
 
 
 async def test_a_row_gone_meanwhile_is_written_when_the_ledger_returns(

@@ -50,6 +50,9 @@ USUAL = Usual(quarter_s=100.0, half_s=110.0, most_s=120.0, jobs=50)
         (5.0, None, 300.0, 10, 5.0),
         (5.0, None, 0.0, 10_000, 200.0),
         (5.0, replace(USUAL, jobs=3), 10.0, 0, 5.0),
+        (5.0, replace(USUAL, jobs=4), 0.0, 0, 95.0 / 8),
+        (1.0, USUAL, 95.0, 0, 15.0 / 7),
+        (5.0, USUAL, 130.0, 0, 5.0),
         (5.0, USUAL, 0.0, 0, 95.0 / 8),
         (5.0, USUAL, 90.0, 0, 5.0),
         (1.0, USUAL, 93.0, 0, 2.0),
@@ -108,6 +111,7 @@ def test_a_job_is_urgent_while_it_is_new_or_awaited(engine: Engine, clock: FakeC
     clock.advance(URGENT_FOR_S)
     assert not pacing.is_urgent(job, awaited=False)
     assert pacing.is_urgent(job, awaited=True)
+    assert URGENT_FOR_S == 60.0
 
 
 async def test_only_jobs_that_nobody_waits_for_share_the_looks(engine: Engine, clock: FakeClock) -> None:
@@ -124,7 +128,9 @@ async def test_what_is_usual_is_read_seldom_and_survives_the_ledger(engine: Engi
     assert engine.ledger.calls.count("usual_duration") == 1
     for _ in range(4):
         await engine.ledger.note_duration(job.plan.model, 110.0, sandbox=False)
-    clock.advance(301)
+    clock.advance(299)
+    assert await pacing.stretch_s(job, 5.0, 0.0, 1, urgent=True) == 5.0
+    clock.advance(1)
     learned_s = await pacing.stretch_s(job, 5.0, 0.0, 1, urgent=True)
     assert learned_s == pytest.approx(110.0 / 10)
     clock.advance(301)
@@ -143,6 +149,23 @@ async def test_a_clip_that_was_followed_teaches_how_long_its_model_takes(engine:
     usual = await engine.ledger.usual_duration(job.plan.model, sandbox=False)
     assert usual.jobs == 1
     assert usual.half_s == pytest.approx(15.0, abs=3.0)
+
+
+async def test_a_clip_counts_as_done_between_its_last_two_looks(engine: Engine) -> None:
+    engine.clips.looks += [Running(), Running(), Running(), finished(ending="mp4")]
+    told, note = list[tuple[str, float, bool]](), engine.ledger.note_duration
+
+    async def hear(model: str, took_s: float, *, sandbox: bool) -> Usual:
+        told.append((model, took_s, sandbox))
+        usual: Usual = await note(model, took_s, sandbox=sandbox)
+        return usual
+
+    engine.ledger.note_duration = hear
+    job = await engine.new(clip_plan())
+    engine.queue.enqueue(job)
+    assert (await engine.ended(job)).state is JobState.DONE
+    await until(lambda: told != [])
+    assert told == [(job.plan.model, 12.5, False)], "the third pause of five seconds began after ten"
 
 
 async def test_a_clip_that_was_taken_over_teaches_nothing(engine: Engine) -> None:
@@ -192,6 +215,7 @@ async def test_a_turn_that_comes_late_is_given_back_three_times(engine: Engine, 
         clock.advance((clock.next_wake_s or 0) + LATE_S)
     await until(lambda: engine.clips.looked_for != [])
     assert (await engine.ended(job, upkeep=0)).state is JobState.DONE
+    assert (LATE_S, TURNS_GIVEN_BACK) == (0.25, 3)
 
 
 async def test_who_waits_for_a_job_is_not_behind_the_others(engine: Engine) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ring_mcp.domain import Failure, Job, JobState, VideoPlan
-from ring_mcp.errors import FirstFrameFailed, MediaGone, StorageError, StorageRefused
+from ring_mcp.errors import FirstFrameFailed, JobMoved, MediaGone, StorageError, StorageRefused
 from ring_mcp.jobs.accounts import describe_needed_account
 from ring_mcp.jobs.outcomes import Park, Pause, park
 from ring_mcp.jobs.preparing import LOOK_AGAIN_S, LOOK_AT_STILL_S, find_awaited_still
@@ -116,6 +116,32 @@ async def test_a_still_that_failed_ends_its_clip_with_reason_and_bill(
     assert clip.failure.next_action == next_step
 
 
+async def test_a_still_that_is_parked_without_a_word_parks_its_clip(engine: Engine) -> None:
+    record, still = await waiting_clip(engine, _S.SUBMITTING, _S.STORING)
+    why = Failure(code="storage_refused", message="the token is wrong", billed="yes")
+    await engine.ledger.save(still, replace(park(still, Park(why, None), still.created_at), failure=None))
+    parked = await prepared(engine, record)
+    assert isinstance(parked, Park)
+    assert parked.failure.message == (
+        f"the first frame (job {still.id}) is not there yet, so the video was not started"
+    )
+
+
+@pytest.mark.parametrize(("was_paid", "billed_usd"), [(False, BILLED), (True, NOTHING)])
+async def test_a_still_that_was_paid_before_costs_its_clip_nothing(
+    engine: Engine, was_paid: bool, billed_usd: Decimal
+) -> None:
+    clip, still = await engine.new_clip_with_still()
+    for state in (_S.SUBMITTING, _S.STORING):
+        still = await engine.ledger.save(still, carried(still, state))
+    await engine.ledger.save(still, carried(still, _S.DONE, billed_usd=BILLED))
+    plan = clip.plan.model_copy(update={"frame_was_paid": was_paid})
+    record = engine.record(await engine.ledger.save(clip, replace(clip, plan=plan)))
+    await prepared(engine, record)
+    assert isinstance(record.job.plan, VideoPlan)
+    assert record.job.plan.made_frame_billed_usd == billed_usd
+
+
 async def test_an_unknown_still_parks_its_clip_with_the_way_out(engine: Engine) -> None:
     record, still = await waiting_clip(engine, _S.SUBMITTING, _S.UNKNOWN)
     assert isinstance(await prepared(engine, record), Park)
@@ -136,6 +162,7 @@ async def test_a_still_that_is_parked_parks_its_clip_with_the_stills_reason(engi
     assert clip.failure is not None
     assert (clip.failure.code, clip.failure.billed, clip.failure.retryable) == ("first_frame_pending", "unknown", True)
     assert clip.failure.message.endswith("so the video was not started: the token is wrong")
+    assert clip.failure.next_action == "Call ring-job-get with the jobId: it goes on waiting."
     assert still.id in clip.failure.message
 
 
@@ -149,6 +176,17 @@ async def test_a_still_that_is_tried_again_is_told_and_waited_for(engine: Engine
     assert told.failure.message.endswith(": a full disk")
     await prepared(engine, record)
     assert await engine.row(record.job) == told  # said once
+
+
+async def test_a_clip_that_another_process_has_is_told_nothing_here(engine: Engine) -> None:
+    record, still = await waiting_clip(engine, _S.SUBMITTING, _S.STORING)
+    why = Failure(code="storage_failed", message="a full disk", billed="yes", retryable=True)
+    await engine.ledger.save(still, replace(still, failure=why))
+    row = await engine.row(record.job)
+    taken = await engine.ledger.save(row, replace(row, progress=1))
+    with pytest.raises(JobMoved):
+        await prepared(engine, record)
+    assert (await engine.row(record.job), record.job.failure) == (taken, None)
 
 
 async def test_a_ledger_that_does_not_answer_for_a_moment_is_asked_again(engine: Engine) -> None:
@@ -199,7 +237,7 @@ async def test_a_still_of_an_absent_account_parks_its_clip(
     assert (parked.failure.code, parked.failure.billed) == ("first_frame_pending", billed)
     assert parked.failure.message.endswith(f"its first frame is not there yet, and {needed.message}")
     assert (parked.failure.retryable, parked.failure.next_action) == (True, needed.next_action)
-    assert parked.look_again_s == LOOK_AGAIN_S
+    assert parked.look_again_s == LOOK_AGAIN_S == 60.0, "ten looks until it is too old to be started"
 
 
 @pytest.mark.parametrize("job_id", [None, "00000000-0000-0000-0000-000000000000"])
@@ -257,6 +295,7 @@ async def test_an_address_that_does_not_answer_now_parks_the_clip(engine: Engine
     assert clip.failure is not None
     assert (clip.failure.code, clip.failure.billed, clip.failure.retryable) == ("storage_failed", "no", True)
     assert clip.failure.message.endswith("its address cannot be reached; the request was not sent yet")
+    assert clip.failure.next_action.startswith("Call ring-job-get with the jobId within ten minutes")
 
 
 @pytest.mark.parametrize("as_bytes", [False, True])

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ring_mcp.domain import JobState
 from ring_mcp.jobs.previews import PreviewMaker, keep_preview
+from ring_mcp.media.natives import Undecodable
 from ring_mcp.processes import open_decoders
 from tests.jobs.scripted_provider import jpeg
 from tests.ledger_samples import sample_job
@@ -45,6 +46,33 @@ async def test_whoever_shows_a_preview_waits_for_it(tmp_path: Path, at_once: boo
     await asyncio.wait_for(maker.wait(job.id), LIMIT_S)
     assert (tmp_path / f"{job.id}.jpg").exists()
     await asyncio.wait_for(maker.wait(job.id), LIMIT_S)
+
+
+class BrokenDecoder:
+    """It breaks as it is told."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def run(self, *_: object) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(28, "No space left on device", "/previews"), "no preview: No space left on device"),
+        (Undecodable("its decoder died of it"), "no preview: its decoder died of it"),
+        (ZeroDivisionError(), "no preview"),
+    ],
+)
+async def test_whatever_breaks_in_a_preview_is_a_line_in_the_log(
+    tmp_path: Path, error: Exception, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = sample_job(JobState.STORING)
+    decoder: Any = BrokenDecoder(error)
+    await keep_preview(job, [], tmp_path, decoder)
+    assert [record.getMessage() for record in caplog.records] == [f"job {job.id}: {told}"]
 
 
 class BusyDecoder:

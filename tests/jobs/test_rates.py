@@ -6,18 +6,19 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ring_mcp.domain import Given, Holder, Job, JobState, RateBucket
+from ring_mcp.domain import Given, Holder, Job, JobState, RateBucket, Spacing
 from ring_mcp.errors import RateLimited
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.rates import ASK_AGAIN_S, HORIZON_S, PREPARED_AT_ONCE, ProviderRates
 from ring_mcp.jobs.submitting import STALE_PLAN_S
 from ring_mcp.presets import Presets, load_presets
-from tests.fake_clock import FakeClock
+from tests.fake_clock import LIMIT_S, START, FakeClock, let_pass
 from tests.jobs.engine import Engine, clip_plan, engine_on, started_engine, until
 from tests.jobs.scripted_provider import finished
 from tests.ledger_samples import ACCOUNT, HOLDER, planned, sample_plan
@@ -136,6 +137,7 @@ async def test_few_of_those_that_wait_are_made_ready(tmp_path: Path, clock: Fake
         for _ in range(100):
             await asyncio.sleep(0)
         assert len(set(prepared)) == PREPARED_AT_ONCE + 1
+    assert PREPARED_AT_ONCE == 4, "their inputs are in memory"
 
 
 async def test_what_waits_longer_than_a_plan_lives_is_sent_all_the_same(tmp_path: Path, clock: FakeClock) -> None:
@@ -310,7 +312,6 @@ async def test_without_numbers_nothing_is_asked_of_the_ledger(engine: Engine, cl
 
 
 async def test_a_slow_answer_of_the_ledger_is_not_waited_for(metered: Engine, clock: FakeClock) -> None:
-    assert HORIZON_S > 0
     metered.ledger.fail("take_rate", error=TimeoutError())
     await metered.rates.wait_to_submit(a_clip())
     assert clock.monotonic() == 0.0
@@ -346,14 +347,114 @@ async def test_a_refusal_counts_here_while_the_ledger_is_away(
 
 
 class SilentLedger:
-    """Takes a question and never answers."""
+    """Takes a question and never answers. ``passes_s``: so much time of the loop's own clock goes by meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, passes_s: float = 0.0) -> None:
         self.asked = asyncio.Event()
+        self.calls: list[str] = []
+        self._passes_s = passes_s
 
     async def slow_down(self, *_: Any) -> None:
+        self.calls.append("slow_down")
         self.asked.set()
+        let_pass(self._passes_s)
         await asyncio.Event().wait()
+
+    async def take_rate(self, *_: Any) -> None:
+        self.calls.append("take_rate")
+        let_pass(self._passes_s)
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("what", ["take_rate", "slow_down"])
+async def test_a_silent_ledger_has_five_seconds_and_is_left_alone_for_ten(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    ledger = SilentLedger(5.0)
+    rates = rates_on(ledger, clock, one_a_second())
+
+    async def ask() -> None:
+        if what == "take_rate":
+            await clock.play(rates.wait_to_submit(a_clip()))
+        else:
+            await rates.note_refusal(a_clip(), "look", RateLimited("too many"))
+
+    await asyncio.wait_for(ask(), LIMIT_S)
+    assert "for now: the ledger has not answered in 5 s" in caplog.text
+    clock.move_to(START + timedelta(seconds=ASK_AGAIN_S - 0.001))
+    await ask()
+    assert ledger.calls == [what]
+    clock.move_to(START + timedelta(seconds=ASK_AGAIN_S))
+    await asyncio.wait_for(ask(), LIMIT_S)
+    assert ledger.calls == [what] * 2
+    assert (ASK_AGAIN_S, caplog.text.count("has not answered")) == (10.0, 1), "told once while it lasts"
+
+
+class CountingLedger:
+    """A ledger that gives whatever it is asked for, at once. ``taken``, ``slowed``: what it was asked."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[Any, ...]] = []
+        self.slowed: list[tuple[RateBucket, float]] = []
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def take_rate(self, bucket: RateBucket, spacing: Spacing, count: int, horizon_s: float) -> Given:
+        self.taken.append((bucket, spacing, count, horizon_s))
+        await self.may_answer.wait()
+        return Given(wait_s=0.0, taken=True)
+
+    async def slow_down(self, bucket: RateBucket, pause_s: float) -> None:
+        self.slowed.append((bucket, pause_s))
+
+
+@pytest.mark.parametrize(("retry_after_s", "pause_s"), [(None, 1.0), (0.0, 1.0), (0.5, 1.0), (7.0, 7.0), (1e9, 60.0)])
+async def test_after_a_refusal_nobody_asks_for_a_second_at_least(
+    clock: FakeClock, retry_after_s: float | None, pause_s: float
+) -> None:
+    ledger = CountingLedger()
+    rates = rates_on(ledger, clock, one_a_second())
+    await rates.note_refusal(a_clip(), "look", RateLimited("too many", retry_after_s=retry_after_s))
+    [(bucket, paused_s)] = ledger.slowed
+    assert (bucket.asking, bucket.model, bucket.sandbox, paused_s) == ("look", CLIPS, False, pause_s)
+
+
+async def test_what_is_taken_in_one_statement_is_good_for_a_second(clock: FakeClock) -> None:
+    """A quarter of a second's looks at once; what is not used soon is for others by then."""
+    ledger = CountingLedger()
+    rates = rates_on(ledger, clock, with_rates({}, {"perSecond": 100.0}))
+    ledger.may_answer.clear()
+    looking = [asyncio.create_task(rates.wait_to_look(a_clip(), urgent=False)) for _ in range(100)]
+    await asyncio.sleep(0)
+    ledger.may_answer.set()
+    await asyncio.wait({looking[0]})
+    step_s = ledger.taken[0][1].step_s
+    most = int(0.25 / step_s)
+    await until(lambda: len(ledger.taken) == 2 and clock.sleepers == 1)
+    assert [taken[2:] for taken in ledger.taken] == [(1, HORIZON_S), (most, HORIZON_S)]
+    assert HORIZON_S == 5.0
+    for task in looking:
+        task.cancel()
+    await asyncio.gather(*looking, return_exceptions=True)
+    clock.move_to(START + timedelta(seconds=0.999))
+    await clock.play(rates.wait_to_look(a_clip(), urgent=True))
+    assert (len(ledger.taken), clock.pauses_s[-1]) == (2, step_s)
+    clock.move_to(START + timedelta(seconds=1.02))
+    await clock.play(rates.wait_to_look(a_clip(), urgent=True))
+    assert [taken[2] for taken in ledger.taken] == [1, most, 1]
+
+
+async def test_a_refusal_takes_back_what_was_taken_at_the_old_pace(clock: FakeClock) -> None:
+    ledger = CountingLedger()
+    rates = rates_on(ledger, clock, with_rates({}, {"perSecond": 100.0}))
+    ledger.may_answer.clear()
+    looking = [asyncio.create_task(rates.wait_to_look(a_clip(), urgent=False)) for _ in range(4)]
+    await asyncio.sleep(0)
+    ledger.may_answer.set()
+    await until(lambda: len(ledger.taken) == 2 and clock.sleepers == 1)
+    await rates.note_refusal(a_clip(), "look", RateLimited("too many"))
+    await clock.play(_all(list(looking)))
+    assert [taken[2] for taken in ledger.taken] == [1, 3, 1], "the last had nothing in hand any more"
 
 
 async def test_closing_does_not_wait_for_a_silent_ledger(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:

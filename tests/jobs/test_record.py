@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from ring_mcp import telemetry
 from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
 from ring_mcp.jobs.record import _MOST_DOUBTS, JobRecord
 from ring_mcp.ledger.base import Ledger
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import Engine
+from tests.jobs.test_events import Traced
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import OUTPUT, audit_row, carried, sample_asset
 
@@ -58,6 +60,16 @@ async def test_a_write_is_in_the_row_and_told_at_once(engine: Engine, clock: Fak
     assert told.states == [JobState.SUBMITTING]
     assert not record.is_behind
     assert kept_aside(engine, record.job) is None
+
+
+async def test_the_trace_of_a_job_has_its_end_once(engine: Engine) -> None:
+    tracer = Traced()
+    record = await record_of(engine, JobState.SUBMITTING, JobState.STORING)
+    with telemetry.trace(tracer):
+        await record.write(replace(record.job, progress=95))
+        await record.write(carried(record.job, JobState.DONE))
+        await record.write(replace(record.job, warnings=("said after the end",)))
+    assert [name for name, *_ in tracer.asked] == [f"settle {record.job.plan.model}"]
 
 
 async def test_a_note_is_told_and_goes_along_with_the_next_write(engine: Engine) -> None:
@@ -190,7 +202,7 @@ async def test_tries_to_write_an_intent_fill_no_memory(engine: Engine, clock: Fa
         clock.advance(60)
         with pytest.raises(LedgerError):
             await record.write(carried(planned, JobState.SUBMITTING), must=True)
-    assert len(record._in_doubt) == _MOST_DOUBTS
+    assert len(record._in_doubt) == _MOST_DOUBTS == 100
 
 
 async def test_an_intent_whose_confirmation_was_lost_can_be_taken_back(engine: Engine, clock: FakeClock) -> None:
@@ -300,8 +312,10 @@ async def test_an_answer_is_not_dropped_for_a_row_that_changes_again(
 async def test_an_answer_to_a_row_that_never_stands_still_is_kept_aside(engine: Engine) -> None:
     record = await record_of(engine, JobState.SUBMITTING)
     engine.ledger.fail("save", 100, error=JobMoved("somebody was first"))
+    engine.ledger.calls.clear()
     await record.write(carried(record.job, JobState.RENDERING))
     assert (record.is_behind, record.job.state) == (True, JobState.RENDERING)
+    assert engine.ledger.calls.count("save") == 5, "whoever else writes it has had their turn by then"
     engine.ledger.recover()
     await record.catch_up()
     assert (await engine.row(record.job)).state is JobState.RENDERING

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ring_mcp.domain import JobState
+from ring_mcp.domain import Failure, JobState
 from ring_mcp.errors import (
     ContentRefused,
     GenerationFailed,
@@ -26,6 +26,7 @@ from ring_mcp.jobs.rendering import (
     GONE_AFTER_S,
     LOOKS_BEFORE_GONE,
     MAX_PAUSE_S,
+    came_often,
     collect,
     pause_after_gone_s,
     pause_between_looks_s,
@@ -111,6 +112,17 @@ async def test_a_look_that_was_begun_is_not_made_twice(engine: Engine) -> None:
     assert engine.pictures.looked_for == [REQUEST_ID]
 
 
+@pytest.mark.parametrize(
+    ("code", "seen", "is_often"),
+    [("bad_reply", 5, False), ("bad_reply", 6, True), ("bad_reply", 7, True), ("expired", 99, False)],
+)
+def test_a_file_that_came_six_times_is_taken_as_it_is(code: str, seen: int, is_often: bool) -> None:
+    code = ProviderBadReply.code if code == "bad_reply" else code
+    trouble = Failure(code=code, message="an HTML page", billed="yes", seen=seen)
+    assert came_often(planned(failure=trouble)) is is_often
+    assert not came_often(planned())
+
+
 def test_what_is_collected_keeps_older_warnings_and_ends_trouble() -> None:
     again = collect(carried(planned(), JobState.SUBMITTING, progress=95, warnings=("old",)), finished(), START)
     assert (again.progress, again.warnings) == (95, ("old",))
@@ -172,6 +184,8 @@ async def test_failing_looks_are_told_once_until_one_succeeds(
         (7.0, 0, 7.0),
         (7.0, 4, 16 * PICTURE.poll_interval_s),
         (3600.0, 0, MAX_PAUSE_S),
+        (59.0, 0, 59.0),
+        (61.0, 0, 60.0),
     ],
 )
 async def test_a_provider_asked_too_often_is_left_alone_for_a_while(
@@ -193,7 +207,9 @@ async def test_a_job_its_provider_denies_is_looked_for_ever_less_often(engine: E
 
 def test_the_pauses_add_up_whatever_the_clock_says() -> None:
     for first_s in (PICTURE.poll_interval_s, CLIP.poll_interval_s):
-        assert sum(pause_after_gone_s(seen, first_s) for seen in range(1, LOOKS_BEFORE_GONE)) >= GONE_AFTER_S
+        pauses_s = [pause_after_gone_s(seen, first_s) for seen in range(1, LOOKS_BEFORE_GONE)]
+        assert sum(pauses_s[:-1]) < GONE_AFTER_S <= sum(pauses_s), "as many looks as it takes, and no more"
+    assert GONE_AFTER_S == 2 * 3600
 
 
 @pytest.mark.parametrize("retryable", [False, True])

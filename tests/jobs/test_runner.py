@@ -12,17 +12,19 @@ from typing import Any
 import pytest
 
 from ring_mcp.domain import Job, JobState
-from ring_mcp.errors import LedgerError, ProviderUnavailable, RateLimited, StorageRefused
-from ring_mcp.jobs.outcomes import Park, Pause
+from ring_mcp.errors import LedgerError, ProviderUnavailable, RateLimited, RingError, StorageError, StorageRefused
+from ring_mcp.jobs.endings import Ending
+from ring_mcp.jobs.outcomes import Park, Pause, end_badly
 from ring_mcp.jobs.rates import Place
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.runner import AFTER_A_FAULT_S, JobRunner
 from ring_mcp.jobs.steps import Steps
+from ring_mcp.jobs.submitting import STALE_PLAN_S
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.providers.base import Running
 from tests.fake_clock import LIMIT_S, START, FakeClock
-from tests.jobs.engine import PACE, Engine, engine_on, until
+from tests.jobs.engine import PACE, Engine, clip_plan, engine_on, until
 from tests.jobs.scripted_provider import REQUEST_ID, finished
 from tests.ledger_samples import carried, left_behind
 
@@ -244,6 +246,58 @@ async def test_a_process_that_runs_already_reads_what_a_dead_one_kept(engine: En
     assert list(engine.unwritten.iterdir()) == []
 
 
+async def test_what_was_kept_of_a_job_that_others_have_stops_its_driver(
+    engine: Engine, elsewhere: Ledger, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = await engine.new()
+    engine.write_ahead.keep(end_badly(job, Ending.STOPPED_BEFORE, RingError("stopped"), clock.now()), [])
+    taken = await elsewhere.save(job, replace(job, owner=elsewhere.owner))
+    caplog.set_level(logging.INFO)
+    driver = asyncio.create_task(engine.runner.drive(job))
+    await until(lambda: driver.done() or clock.sleepers > 0)
+    assert driver.done(), "it has nothing to wait for"
+    assert f"job {job.id}: another process has it now" in caplog.text
+    assert (await engine.row(job), engine.pictures.submitted) == (taken, [])
+
+
+async def test_how_long_a_plan_was_held_is_remembered_of_the_newest(engine: Engine, clock: FakeClock) -> None:
+    """Of so many that the memory must have an end, the oldest are judged by the clock that everybody reads."""
+    engine.storage.unreadable = StorageError("the bucket is away")
+    plan = clip_plan(image_url="https://pictures.example/a.jpg")
+    jobs = [await engine.new(plan) for _ in range(4)]
+    for job in jobs[:2]:
+        assert (await engine.runner.drive(job)).is_parked
+    held = engine.record(jobs[0]).held
+    engine.runner._parked_plans.update({f"another {number}": held for number in range(10_000 - 3)})
+    for job in jobs[2:]:
+        assert (await engine.runner.drive(job)).is_parked
+    clock.set_by(2 * STALE_PLAN_S)
+    engine.storage.unreadable = None
+    ended = [await engine.runner.drive(await engine.row(job)) for job in jobs]
+    assert [job.state for job in ended] == [JobState.FAILED, JobState.DONE, JobState.DONE, JobState.DONE]
+
+
+async def test_no_more_results_pass_through_at_once_than_the_spool_is_for(engine: Engine) -> None:
+    jobs = [await in_state(engine, JobState.SUBMITTING, JobState.STORING) for _ in range(20)]
+    storing, may_end, store = list[str](), asyncio.Event(), engine.storing.store
+
+    async def store_slowly(record: JobRecord, tries: int) -> Pause | Park | None:
+        storing.append(record.job.id)
+        await may_end.wait()
+        return await store(record, tries)
+
+    engine.storing.store = store_slowly  # type: ignore[method-assign]
+    drivers = [asyncio.create_task(engine.runner.drive(job)) for job in jobs]
+    await until(lambda: len(storing) >= 16)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert len(storing) == 16
+    other = await engine.new()
+    assert (await asyncio.wait_for(engine.runner.take(other.id), LIMIT_S)) == other
+    may_end.set()
+    assert {job.state for job in await asyncio.gather(*drivers)} == {JobState.DONE}
+
+
 async def test_a_paid_answer_outlives_its_process_and_its_ledger(engine: Engine, clock: FakeClock) -> None:
     """The request is answered, the ledger is away, the process dies, and one that lives already takes the job."""
     living = engine_on(engine.ledger, clock, engine.state)
@@ -356,6 +410,7 @@ async def test_a_fault_of_ours_leaves_the_job_for_a_minute(
     row = await engine.row(job)
     assert (row.state, row.owner) == (JobState.RENDERING, None)
     assert row.due_at == START + timedelta(seconds=AFTER_A_FAULT_S)
+    assert AFTER_A_FAULT_S == 60.0
     assert row.failure is not None
     assert (row.failure.code, row.failure.message) == ("internal", f"internal error, job {job.id}")
     assert row.failure.billed == "unknown"
@@ -394,9 +449,9 @@ async def test_a_fault_after_the_end_of_a_job_changes_nothing_any_more(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     steps: Any = StepsWithAFault(engine.steps)
-    runner = JobRunner(engine.ledger, steps, engine.write_ahead, engine.watch, engine.accounts, engine.clock)
+    faulty = JobRunner(engine.ledger, steps, engine.write_ahead, engine.watch, engine.accounts, engine.clock)
     job = await engine.new()
-    await runner.drive(job)
+    await faulty.drive(job)
     row = await engine.row(job)
     assert (row.state, row.failure) == (JobState.DONE, None)
     assert "after the end" in caplog.text

@@ -137,6 +137,19 @@ async def test_what_is_there_is_not_asked_for_job_by_job(
     assert [what for what, _ in place.asked] == ["list"] * 2
 
 
+async def test_the_ledger_is_asked_for_many_jobs_at_a_time(
+    engine: Engine, place: SharedFolder, upkeep: SharedUpkeep
+) -> None:
+    names = [name for _ in range(501) for name in [answer_name(new_id())]]
+    jobs = [await in_state(engine, _S.STORING) for _ in range(2)]
+    for name in (*names, *(answer_name(job.id) for job in jobs)):
+        (engine.spool / name).write_bytes(b"{}")
+    engine.ledger.calls.clear()
+    await upkeep.look_after_own()
+    assert engine.ledger.calls.count("states") == 2, "five hundred in one statement"
+    assert place.names() == sorted(answer_name(job.id) for job in jobs)
+
+
 async def test_a_picture_that_may_be_half_written_is_not_shared(
     engine: Engine, place: SharedFolder, upkeep: SharedUpkeep
 ) -> None:
@@ -168,6 +181,7 @@ async def test_of_jobs_of_another_ledger_only_old_inputs_go(
     for name in (f"{job_id}-0.inline", answer_name(job_id), input_name(job_id, SHA256), "something.else"):
         place.put(name, b"x", old)
     place.put(input_name(another, SHA256), b"x", young)
+    assert INPUTS_ARE_OLD_AFTER_S == 24 * 3600.0
     await upkeep.sweep()
     left = [f"{job_id}-0.inline", answer_name(job_id), input_name(another, SHA256), "something.else"]
     assert place.names() == sorted(left)
@@ -229,6 +243,20 @@ async def test_every_minute_files_are_laid_down_and_every_hour_swept(
     await running(upkeep, clock, rounds)
     assert place.asked == [("list", "first")] * 2
     assert set(clock.pauses_s) == {60.0}
+    assert SWEEP_EVERY_S == 3600.0
+
+
+async def test_an_error_of_ours_does_not_end_the_upkeep(
+    engine: Engine, place: SharedFolder, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def break_down(*_: object) -> None:
+        raise ZeroDivisionError
+
+    await share_answer(engine, await in_state(engine, _S.UNKNOWN))
+    upkeep = SharedUpkeep(place, engine.sharing, engine.answers, engine.ledger, break_down, lambda _: False, clock)
+    await running(upkeep, clock, 1)
+    assert caplog.text.count("internal error, shared files are looked after later") == 2
+    assert clock.pauses_s == [LAY_DOWN_EVERY_S] * 2, "and the sweep was tried again"
 
 
 async def test_an_outage_only_puts_it_off(

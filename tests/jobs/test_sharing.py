@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,9 @@ from ring_mcp.domain import Job, Output
 from ring_mcp.errors import StorageError
 from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.shared_names import answer_name, input_name, local_input_name
-from ring_mcp.jobs.sharing import Sharing
+from ring_mcp.jobs.sharing import LAY_DOWN_WITHIN_S, LEAVE_WITHIN_S, Sharing
 from ring_mcp.providers.base import Finished
-from tests.fake_clock import LIMIT_S
+from tests.fake_clock import LIMIT_S, let_pass
 from tests.jobs.engine import clip_plan, new_id
 from tests.jobs.shared_folder import SharedFolder
 from tests.ledger_samples import planned, sample_plan
@@ -227,8 +228,9 @@ async def test_a_picture_that_is_not_shared_yet_is_waited_for(theirs: Machine) -
 async def test_what_is_not_the_picture_that_was_given_is_not_taken(theirs: Machine, place: SharedFolder) -> None:
     job = given_job()
     place.put(input_name(job.id, SHA256), b"another picture")
-    with pytest.raises(StorageError, match="is not what was shared of it"):
+    with pytest.raises(StorageError, match="is not what was shared of it") as caught:
         await theirs.sharing.bring_inputs(job)
+    assert (caught.value.retryable, caught.value.billed) == (True, "no"), "the request was not sent"
     assert theirs.names() == []
 
 
@@ -303,6 +305,66 @@ async def test_nobody_waits_for_long_until_a_file_is_shared(tmp_path: Path) -> N
         await finishing
 
 
+class Slow(SharedFolder):
+    """Shares nothing until it may."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.may_go_on = asyncio.Event()
+
+    async def share(self, name: str, path: Path) -> None:
+        self.asked.append(("begin", name))
+        await self.may_go_on.wait()
+        await super().share(name, path)
+
+
+async def test_files_of_one_job_are_shared_one_after_another(tmp_path: Path) -> None:
+    """The answer comes after its pictures, also where those are still on their way when it comes."""
+    place = Slow(tmp_path / "slow")
+    machine, job_id = Machine(tmp_path / "here", place), new_id()
+    machine.lay(f"{job_id}-0.inline")
+    pictures = asyncio.create_task(machine.sharing.lay_down_answer(job_id))
+    async with asyncio.timeout(LIMIT_S):
+        while not place.asked:
+            await asyncio.sleep(0)
+        answered(machine, job_id, 1)
+        whole = asyncio.create_task(machine.sharing.lay_down_answer(job_id, there=[f"{job_id}-0.inline"]))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert place.asked == [("begin", f"{job_id}-0.inline")]
+        place.may_go_on.set()
+        await asyncio.gather(pictures, whole)
+    assert place.names() == sorted([f"{job_id}-0.inline", answer_name(job_id)])
+
+
+async def test_where_files_have_one_name_alone_they_are_shared_all_the_same(mine: Machine, place: SharedFolder) -> None:
+    job = given_job()
+    mine.lay(local_input_name(SHA256))
+    (mine.spool / input_name(job.id, SHA256)).mkdir()  # no second name can be had, as on some file systems
+    await mine.sharing.lay_down_inputs(job)
+    assert place.read(input_name(job.id, SHA256)) == PICTURE
+
+
+class Measured(SharedFolder):
+    """``limits``: how much each fetch would have taken."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.limits: list[int] = []
+
+    async def fetch(self, name: str, path: Path, max_bytes: int) -> bool:
+        self.limits.append(max_bytes)
+        return await super().fetch(name, path, max_bytes)
+
+
+async def test_nobody_fills_the_spool_with_what_somebody_has_laid_there(tmp_path: Path) -> None:
+    place = Measured(tmp_path / "shared")
+    machine, job = Machine(tmp_path / "here", place), given_job()
+    assert not await machine.sharing.bring("a.inline", machine.spool / "a.inline")
+    assert await machine.sharing.read_any_answer(job) is None
+    assert place.limits == [1024**3, 1024**2]
+
+
 class Mute(SharedFolder):
     """Never answers."""
 
@@ -316,6 +378,41 @@ async def test_nobody_waits_for_long_to_hear_of_an_answer(tmp_path: Path) -> Non
     with pytest.raises(StorageError, match=r"the storage has not answered in 0\.01 s"):
         await sharing.read_any_answer(given_job())
     assert list((tmp_path / "spool").iterdir()) == []
+
+
+class Late(SharedFolder):
+    """Never answers, which takes five seconds of the loop's own clock."""
+
+    async def fetch(self, name: str, path: Path, max_bytes: int) -> bool:
+        let_pass(LAY_DOWN_WITHIN_S)
+        await asyncio.Event().wait()
+        return False
+
+
+async def test_unless_told_otherwise_a_storage_has_five_seconds(tmp_path: Path) -> None:
+    sharing = Sharing(Late(tmp_path / "late"), tmp_path / "spool", answers_inside=lambda _: True)
+    with pytest.raises(StorageError, match="the storage has not answered in 5 s") as caught:
+        await sharing.read_any_answer(given_job())
+    assert caught.value.billed == "no"
+
+
+class NeverGone(SharedFolder):
+    """Never done with removing."""
+
+    async def remove(self, names: Collection[str]) -> None:
+        self.asked.append(("remove", "begun"))
+        let_pass(LEAVE_WITHIN_S)
+        await asyncio.Event().wait()
+
+
+async def test_a_process_that_ends_waits_two_seconds_for_what_goes(tmp_path: Path) -> None:
+    place = NeverGone(tmp_path / "shared")
+    machine = Machine(tmp_path / "here", place)
+    machine.sharing.forget(given_job())
+    async with asyncio.timeout(LIMIT_S):
+        await machine.sharing.aclose()
+    assert place.asked == [("remove", "begun")]
+    assert LEAVE_WITHIN_S == 2.0, "whoever stops a server waits for it; a sweep removes what stays"
 
 
 async def test_on_one_machine_nothing_is_shared(tmp_path: Path) -> None:

@@ -28,6 +28,20 @@ async def test_a_planned_job_is_submitted(engine: Engine) -> None:
     assert (record.job.state, record.job.provider_request_id) == (JobState.RENDERING, REQUEST_ID)
 
 
+async def test_the_decoder_starts_while_the_provider_works(engine: Engine) -> None:
+    warmed = list[int]()
+
+    class Cold:
+        def warm(self) -> None:
+            warmed.append(len(engine.pictures.submitted))
+
+    engine.storing._decoder = Cold()  # type: ignore[assignment]
+    record = engine.record(await engine.new())
+    await engine.steps.advance(record, START, 0)
+    await engine.steps.advance(record, START, 0)
+    assert warmed == [0], "once, and before its request leaves"
+
+
 async def test_a_job_that_somebody_was_submitting_is_never_sent_again(engine: Engine) -> None:
     record = engine.record(await in_state(engine, JobState.SUBMITTING))
     assert await engine.steps.advance(record, START, 0) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import uuid
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageStat
 
-from ring_mcp.domain import JobState, MediaKind, Output, Thumbnail
+from ring_mcp.domain import Job, JobState, MediaKind, Output, Thumbnail
 from ring_mcp.errors import (
     JobExpired,
     LocalPolicy,
@@ -30,10 +31,10 @@ from ring_mcp.errors import (
 from ring_mcp.jobs.outcomes import Park, Pause, back_off_s, slow_look_s
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import GONE_AFTER_S, LOOKS_BEFORE_GONE, pause_after_gone_s
-from ring_mcp.jobs.storing import LET_GO_AFTER_S, MEDIA_GONE_AFTER_S
+from ring_mcp.jobs.storing import FRAME_WITHIN_S, LET_GO_AFTER_S, MEDIA_GONE_AFTER_S
 from ring_mcp.media.decoding import Decoder, Decoders
 from ring_mcp.providers.base import Downloaded, Finished
-from tests.fake_clock import START, FakeClock
+from tests.fake_clock import LIMIT_S, START, FakeClock, let_pass
 from tests.jobs.engine import Engine, clip_plan, started_engine
 from tests.jobs.scripted_provider import FILES, ScriptedProvider, jpeg
 from tests.ledger_samples import PRICE_USD, carried, sample_asset, sample_plan
@@ -200,9 +201,12 @@ async def test_a_rule_of_ours_parks_the_job_with_its_setting(engine: Engine, err
 
 async def test_what_cannot_be_stored_for_long_is_looked_at_slowly(engine: Engine, clock: FakeClock) -> None:
     record = await storing_job(engine)
-    engine.storage.troubles += [AWAY, AWAY]
+    engine.storage.troubles += [AWAY] * 3
     await engine.storing.store(record, 0)
-    clock.advance(LET_GO_AFTER_S + 1)
+    clock.advance(LET_GO_AFTER_S)
+    assert isinstance(await engine.storing.store(record, 9), Pause)
+    assert LET_GO_AFTER_S == 600.0
+    clock.advance(1)
     parked = await engine.storing.store(record, 9)
     assert isinstance(parked, Park)
     assert parked.look_again_s == slow_look_s(LET_GO_AFTER_S + 1)
@@ -238,6 +242,17 @@ async def test_a_dead_address_is_asked_for_anew_from_the_second_time_on(engine: 
     assert engine.pictures.fetched[-1] == fresh.url
 
 
+async def test_a_provider_that_is_away_has_said_nothing_of_an_address(engine: Engine) -> None:
+    record = await with_handle(engine)
+    engine.pictures.files += [GONE, GONE]
+    engine.pictures.looks += [ProviderUnavailable("503")]
+    await engine.storing.store(record, 0)
+    assert await engine.storing.store(record, 1) == Pause(2 * FIRST_PAUSE_S, failed=True)
+    assert record.job.failure is not None
+    assert (record.job.failure.code, record.job.failure.billed) == ("provider_unavailable", "yes")
+    assert record.job.outputs == addresses(1)
+
+
 async def test_a_job_denied_for_hours_has_lost_what_is_missing(engine: Engine, clock: FakeClock) -> None:
     record = await with_handle(engine, 2)
     engine.pictures.files += [jpeg(), *[GONE] * 99]
@@ -256,9 +271,10 @@ async def test_a_job_denied_for_hours_has_lost_what_is_missing(engine: Engine, c
 async def test_a_file_that_stays_gone_is_lost_after_days(engine: Engine, clock: FakeClock) -> None:
     record = await with_handle(engine)
     engine.pictures.files += [GONE] * 99
-    for _ in range(LOOKS_BEFORE_GONE):
+    for _ in range(LOOKS_BEFORE_GONE - 1):
         assert await engine.storing.store(record, 1) is not None
     clock.advance(MEDIA_GONE_AFTER_S)
+    assert MEDIA_GONE_AFTER_S == 48 * 3600
     assert await engine.storing.store(record, 1) is None
     job = await engine.row(record.job)
     assert (job.state, job.settled_usd, job.assets) == (JobState.EXPIRED, PRICE_USD, ())
@@ -277,6 +293,24 @@ async def test_one_that_cannot_be_fetched_does_not_take_the_others_along(engine:
     assert (job.state, [asset.index for asset in job.assets]) == (JobState.STORING, [1])
     assert await engine.storing.store(record, 1) is None
     assert sorted(asset.index for asset in record.job.assets) == [0, 1]
+
+
+async def test_a_file_that_is_gone_however_often_may_come_back_in_days(engine: Engine, clock: FakeClock) -> None:
+    record = await with_handle(engine)
+    engine.pictures.files += [GONE] * 99
+    await engine.storing.store(record, 1)
+    clock.advance(MEDIA_GONE_AFTER_S - 1)
+    for _ in range(2 * LOOKS_BEFORE_GONE):
+        assert await engine.storing.store(record, 1) is not None
+
+
+async def test_a_file_gone_twice_in_days_is_not_lost(engine: Engine, clock: FakeClock) -> None:
+    record = await with_handle(engine)
+    engine.pictures.files += [GONE] * 2
+    await engine.storing.store(record, 1)
+    clock.advance(MEDIA_GONE_AFTER_S)
+    assert isinstance(await engine.storing.store(record, 1), Park), "the clock may have been set"
+    assert record.job.outputs[0].lost_because is None
 
 
 async def test_an_answer_that_lists_another_number_of_outputs_changes_nothing(engine: Engine) -> None:
@@ -470,6 +504,39 @@ async def test_a_thumbnail_that_cannot_be_made_is_a_warning(engine: Engine) -> N
     job = await engine.row(record.job)
     assert job.state is JobState.DONE
     assert job.warnings == ("no thumbnail was made: the clip's first picture cannot be decoded",)
+
+
+@pytest.mark.parametrize("trouble", [None, AWAY])
+async def test_a_frame_of_another_machine_is_fetched_for_a_thumbnail_alone(
+    engine: Engine, trouble: StorageError | None
+) -> None:
+    brought = list[str]()
+
+    async def bring(job: Job) -> None:
+        brought.append(job.id)
+        if trouble is not None:
+            raise trouble
+
+    engine.sharing.bring_inputs = bring  # type: ignore[method-assign]
+    bare = await storing_job(engine, plan=clip_plan())
+    shown = await storing_job(engine, plan=clip_plan(thumbnail=Thumbnail()))
+    for record in (bare, shown):
+        assert await engine.storing.store(record, 0) is None
+        assert record.job.state is JobState.DONE
+    assert brought == [shown.job.id]
+
+
+async def test_a_result_waits_ten_seconds_for_its_frame(engine: Engine) -> None:
+    async def bring(job: Job) -> None:
+        let_pass(FRAME_WITHIN_S)
+        await asyncio.Event().wait()
+
+    engine.sharing.bring_inputs = bring  # type: ignore[method-assign]
+    record = await storing_job(engine, plan=clip_plan(thumbnail=Thumbnail()))
+    async with asyncio.timeout(LIMIT_S):
+        assert await engine.storing.store(record, 0) is None
+    assert record.job.state is JobState.DONE
+    assert FRAME_WITHIN_S == 10.0, "a caller waits for the result, and the thumbnail is a courtesy"
 
 
 async def test_what_is_hard_to_store_is_tried_ever_less_often(engine: Engine, clock: FakeClock) -> None:

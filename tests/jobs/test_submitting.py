@@ -17,6 +17,7 @@ from ring_mcp.domain import Job, JobState, Output, Plan
 from ring_mcp.errors import (
     ContentRefused,
     JobMoved,
+    LedgerError,
     OutcomeUnknown,
     ProviderAuthError,
     ProviderBadReply,
@@ -192,6 +193,7 @@ async def test_a_server_that_is_stopped_before_the_request_leaves_says_that(engi
     assert (job.state, job.settled_usd, len(engine.pictures.submitted)) == (JobState.FAILED, NOTHING, 0)
     assert job.failure is not None
     assert job.failure.message == "the server was stopped before the request was sent"
+    assert job.failure.next_action == "Call again."
 
 
 async def test_without_an_intent_on_record_nothing_is_sent(engine: Engine) -> None:
@@ -206,6 +208,14 @@ async def test_without_an_intent_on_record_nothing_is_sent(engine: Engine) -> No
     assert failure.message == "the ledger is away; the request was not sent yet"
 
 
+async def test_no_trouble_after_the_intent_is_told_as_a_request_not_sent(engine: Engine) -> None:
+    engine.pictures.answers += [LedgerError("a ledger of somebody else is away")]
+    record = engine.record(await engine.new())
+    with pytest.raises(LedgerError, match="of somebody else"):
+        await engine.submitting.submit(record)
+    assert (record.job.state, record.job.failure) == (JobState.SUBMITTING, None)
+
+
 @pytest.mark.parametrize("arrives", [False, True])
 async def test_a_job_waits_for_the_ledger_and_is_then_sent_once(
     engine: Engine, clock: FakeClock, arrives: bool
@@ -213,7 +223,7 @@ async def test_a_job_waits_for_the_ledger_and_is_then_sent_once(
     engine.ledger.fail("save", 3, arrives=arrives)
     job = await clock.play(engine.runner.drive(await engine.new()))
     assert (job.state, job.failure, len(engine.pictures.submitted)) == (JobState.DONE, None, 1)
-    assert clock.pauses_s[:2] == [WRITE_AGAIN_S, 2 * WRITE_AGAIN_S]
+    assert clock.pauses_s[:2] == [WRITE_AGAIN_S, 2 * WRITE_AGAIN_S] == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("spool_is_full", [False, True])
@@ -427,6 +437,21 @@ async def test_a_request_made_here_after_all_is_waited_for_at_the_end(tmp_path: 
         assert (len(engine.pictures.submitted), record.is_carried) == (1, False)
 
 
+async def test_an_answer_of_a_courier_that_cannot_be_read_is_looked_for(
+    tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where a process has too many files open: it lies there, and the next step finds it."""
+    courier: Any = ScriptedCourier(OSError(24, "Too many open files"))
+    async with carried_by(courier, tmp_path, clock) as engine:
+        record = engine.record(await engine.new())
+        assert await engine.submitting.submit(record) is None
+        assert (await engine.row(record.job)).state is JobState.SUBMITTING
+        assert f"job {record.job.id}: its answer cannot be read now: Too many open files" in caplog.text
+        engine.answers.write(record.job.id, record.job.attempt_token or "", finished(billed_usd=BILLED))
+        assert await engine.submitting.give_up_orphan(record) is None
+        assert (record.job.state, record.job.billed_usd) == (JobState.STORING, BILLED)
+
+
 async def test_a_refusal_that_a_courier_brings_ends_the_job(tmp_path: Path, clock: FakeClock) -> None:
     courier = ScriptedCourier(ContentRefused("no", billed_usd=BILLED))
     async with carried_by(courier, tmp_path, clock) as engine:
@@ -578,6 +603,7 @@ async def test_an_orphan_is_not_unknown_while_nobody_can_see_what_is_shared(
     job = await orphan(engine)
     await share_answer(engine, job, finished())
     place.trouble = StorageError("the bucket is away")
+    assert WAIT_FOR_STORAGE_S == 600.0
     clock.advance(120 + WAIT_FOR_STORAGE_S - 1)
     assert await engine.submitting.give_up_orphan(engine.record(job)) == Pause(1.0)
     place.trouble = None

@@ -15,6 +15,7 @@ from ring_mcp.errors import LedgerError
 from ring_mcp.jobs import tidying
 from ring_mcp.jobs.tidying import (
     KEEP_INPUTS_S,
+    Leftover,
     list_leftovers,
     remove_old_files,
     remove_old_inputs,
@@ -79,6 +80,7 @@ async def test_what_a_killed_download_has_left_goes_also_of_an_open_job(engine: 
     os.utime(dead, (an_hour_ago, an_hour_ago))
     await tidied(engine)
     assert left(engine) == {alive.name}
+    assert tidying._PART_IS_DEAD_AFTER_S == 3600.0
 
 
 async def test_files_of_no_job_that_is_known_are_left(engine: Engine) -> None:
@@ -164,6 +166,42 @@ async def test_what_would_go_is_what_goes(engine: Engine, state: JobState) -> No
     assert ("input-old" in {each.path.name for each in found}) == (state is not _S.PLANNED)
 
 
+async def test_previews_are_left_over_when_they_are_old(engine: Engine) -> None:
+    previews, now_s = engine.state / "previews", time.time()
+    previews.mkdir()
+    for name, age_s in (("old.jpg", KEEP_S + 60), ("young.jpg", KEEP_S - 60)):
+        (previews / name).write_bytes(b"xxx")
+        os.utime(previews / name, (now_s - age_s,) * 2)
+    assert await list_leftovers(engine.state, engine.ledger, KEEP_S) == [
+        Leftover(path=previews / "old.jpg", what="old previews", size_bytes=3)
+    ]
+
+
+async def test_what_is_gone_before_it_is_measured_is_not_left_over(engine: Engine) -> None:
+    job = await in_state(engine, _S.DONE)
+    kept, gone = (engine.spool / f"{job.id}-{index}.media" for index in range(2))
+    kept.write_bytes(b"xx")
+    gone.symlink_to(engine.spool / "nothing")  # listed, and not there to be looked at
+    assert await list_leftovers(engine.state, engine.ledger, KEEP_S) == [
+        Leftover(path=kept, what="spool files of ended jobs", size_bytes=2)
+    ]
+
+
+async def test_the_ledger_is_asked_for_many_leftovers_at_a_time(engine: Engine) -> None:
+    job, long_ago = await in_state(engine, _S.DONE), time.time() - KEEP_S - 60
+    for number in range(FILES_AT_ONCE):
+        path = engine.spool / f"{job.id}-{number}.media"
+        path.write_bytes(b"")
+    last = engine.spool / "z"
+    last.write_bytes(b"")
+    os.utime(last, (long_ago, long_ago))
+    engine.ledger.calls.clear()
+    found = await list_leftovers(engine.state, engine.ledger, KEEP_S)
+    assert (len(found), engine.ledger.calls.count("states")) == (FILES_AT_ONCE + 1, 2)
+    assert (found[-1].path, found[-1].what) == (last, "old spool files")
+    assert FILES_AT_ONCE == 500, "the ledger answers for so many in one statement"
+
+
 async def test_what_a_start_would_still_tell_the_ledger_is_not_left_over(engine: Engine) -> None:
     answered, kept = await in_state(engine, _S.FAILED), await in_state(engine, _S.DONE)
     engine.answers.write(answered.id, "token", finished())
@@ -219,6 +257,14 @@ async def test_what_a_plan_may_need_stays_however_long_its_line_is(engine: Engin
     assert leftover.path == needed
     await remove_old_inputs(engine.spool, engine.ledger)
     assert left(engine) == set()
+
+
+async def test_what_a_plan_of_the_sandbox_may_need_stays_too(engine: Engine) -> None:
+    job = await engine.new(sandbox=True)
+    needed = give(engine, f"input-{'1' * 64}", job.created_at, KEEP_INPUTS_S - 60)
+    give(engine, f"input-{'2' * 64}", job.created_at, KEEP_INPUTS_S + 60)
+    await remove_old_inputs(engine.spool, engine.ledger)
+    assert left(engine) == {needed.name}
 
 
 async def test_nothing_given_goes_while_nobody_knows_the_plans(engine: Engine) -> None:

@@ -99,6 +99,95 @@ async def test_a_step_that_is_cancelled_while_it_waits_takes_no_turn(steps: Step
     assert steps.turns.waiting == 0
 
 
+async def test_unless_told_otherwise_sixty_four_steps_run_at_once() -> None:
+    steps = Steps(Turns())
+    for _ in range(70):
+        await steps.add("ann", "video")
+    assert (steps.running, steps.turns.waiting) == (64, 6)
+    await steps.end()
+
+
+async def test_a_turn_offered_to_one_who_is_leaving_goes_to_the_next(steps: Steps) -> None:
+    async with steps.turns.take(planned()):
+        leaving = await steps.add("bob", "video")
+        await steps.add("cid", "video")
+        leaving.cancel()  # and the turn comes before it has left the line
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    await steps.end()
+    assert (steps.ran, steps.turns.waiting) == (["cid video"], 0)
+
+
+async def test_of_two_who_wait_one_leaves_and_the_other_keeps_his_place(steps: Steps) -> None:
+    async with steps.turns.take(planned()):
+        leaving = await steps.add("bob", "video")
+        await steps.add("bob", "video")
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        assert steps.turns.waiting == 1
+    assert await steps.end() == ["bob video"]
+
+
+async def test_a_step_that_stands_aside_lets_another_go_and_comes_back(steps: Steps) -> None:
+    waits_for, did = asyncio.Event(), list[str]()
+
+    async def stand_aside() -> None:
+        async with steps.turns.take(planned()) as turn:
+            assert turn.is_held
+            async with turn.aside():
+                did.append("aside")
+                assert not turn.is_held
+                await waits_for.wait()
+            assert turn.is_held
+            did.append("back")
+
+    standing = asyncio.create_task(stand_aside())
+    await steps.add("bob", "video")
+    assert (did, steps.running) == (["aside"], 1)
+    waits_for.set()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert (did, steps.turns.waiting) == (["aside"], 1), "bob has the turn"
+    await steps.end()
+    await asyncio.wait_for(standing, LIMIT_S)
+    assert did == ["aside", "back"]
+    async with asyncio.timeout(LIMIT_S), steps.turns.take(planned()):
+        assert await steps.add("cid", "image")
+        assert steps.turns.waiting == 1, "it was one turn all the time"
+
+
+async def test_a_step_cancelled_while_it_stands_aside_gives_no_turn_back_twice(steps: Steps) -> None:
+    async def stand_aside() -> None:
+        async with steps.turns.take(planned()) as turn, turn.aside():
+            await asyncio.Event().wait()
+
+    standing = asyncio.create_task(stand_aside())
+    await asyncio.sleep(0)
+    standing.cancel()
+    await asyncio.wait({standing})
+    for _ in range(2):
+        await steps.add("ann", "video")
+    assert (steps.running, steps.turns.waiting) == (1, 1)
+    await steps.end()
+
+
+@pytest.mark.parametrize(("kind", "first"), [("video", True), ("image", False)])
+async def test_who_says_so_goes_before_or_behind_his_kind(
+    steps: Steps, kind: Literal["image", "video"], first: bool
+) -> None:
+    order = list[str]()
+
+    async def go(name: str, first: bool | None, kind: Literal["image", "video"]) -> None:
+        async with steps.turns.take(planned(kind=kind), first=first):
+            order.append(name)
+
+    async with steps.turns.take(planned()):
+        going = [asyncio.create_task(go("other", not first, kind)), asyncio.create_task(go("said so", first, kind))]
+        await asyncio.sleep(0)
+    await asyncio.wait_for(asyncio.gather(*going), LIMIT_S)
+    assert order == (["said so", "other"] if first else ["other", "said so"])
+
+
 async def test_a_turn_given_to_one_who_is_cancelled_meanwhile_is_passed_on(steps: Steps) -> None:
     async with steps.turns.take(planned()):
         leaving = await steps.add("bob", "video")

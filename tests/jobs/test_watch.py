@@ -98,6 +98,7 @@ async def test_a_parked_job_that_nobody_takes_up_is_answered_soon(
     waiting = engine.watch.wait(job.id, wait_s, asked=parked)
     assert await clock.play(asyncio.wait_for(waiting, 60)) == parked
     assert sum(clock.pauses_s) == waited_s
+    assert TAKE_UP_S == 8.0, "longer than a process of a fleet needs between two looks for tasks"
 
 
 async def test_a_job_that_is_not_there_is_answered_at_once(engine: Engine) -> None:
@@ -219,7 +220,7 @@ async def test_a_server_that_is_about_to_stop_lets_everybody_go(engine: Engine, 
 async def test_a_pause_lasts_as_long_as_it_was_asked_for(engine: Engine, clock: FakeClock) -> None:
     await clock.play(engine.watch.pause("a job", 7.0, None))
     await clock.play(engine.watch.pause("a job", 3.0, "another, of which nothing is heard"))
-    assert clock.pauses_s == [LEAST_PAUSE_S, 7.0 - LEAST_PAUSE_S, 3.0]
+    assert clock.pauses_s == [LEAST_PAUSE_S, 7.0 - LEAST_PAUSE_S, 3.0] == [5.0, 2.0, 3.0]
 
 
 async def test_a_long_pause_ends_when_somebody_asks_for_the_job(engine: Engine, clock: FakeClock) -> None:

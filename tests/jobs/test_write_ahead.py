@@ -149,12 +149,38 @@ async def test_facts_of_a_job_that_went_another_way_are_set_aside(
     assert names(engine) == [f"{failed.id}.stale"]
 
 
+async def test_an_end_that_another_driver_made_otherwise_is_set_aside(engine: Engine) -> None:
+    """The row says done, and what was kept says failed: whoever looks at the bill has to see both."""
+    submitting = await in_state(engine, JobState.SUBMITTING)
+    engine.write_ahead.keep(carried(submitting, JobState.FAILED, billed_usd=None), [])
+    storing = await engine.ledger.save(submitting, carried(submitting, JobState.STORING))
+    done = await engine.ledger.save(storing, carried(storing, JobState.DONE))
+    await replayed(engine)
+    assert await engine.row(done) == done
+    assert names(engine) == [f"{done.id}.stale"]
+
+
+def test_of_a_job_of_which_nothing_is_kept_nothing_is_read(tmp_path: Path) -> None:
+    write_ahead = WriteAhead(tmp_path)
+    assert not write_ahead.has("a job")
+    assert write_ahead.read("a job") is None  # another process may have been quicker
+
+
 async def test_facts_of_another_attempt_are_left_to_be_looked_at(engine: Engine) -> None:
     stored = await in_state(engine, JobState.SUBMITTING)
     engine.write_ahead.keep(carried(replace(stored, attempt_token="another"), JobState.RENDERING), [])
     await replayed(engine)
     assert await engine.row(stored) == stored
     assert names(engine) == [f"{stored.id}.stale"]
+
+
+async def test_facts_of_another_attempt_are_not_known_to_a_row_that_is_ahead(engine: Engine) -> None:
+    submitting = await in_state(engine, JobState.SUBMITTING)
+    engine.write_ahead.keep(carried(replace(submitting, attempt_token="another"), JobState.RENDERING), [])
+    storing = await engine.ledger.save(submitting, carried(submitting, JobState.STORING))
+    await replayed(engine)
+    assert await engine.row(storing) == storing
+    assert names(engine) == [f"{storing.id}.stale"]
 
 
 @pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.PLANNED])
@@ -216,6 +242,7 @@ async def test_a_driver_does_nothing_until_it_has_learnt_all(
     job = await clock.play(asyncio.wait_for(driving, None))
     assert (job.state, engine.pictures.submitted) == (JobState.FAILED, [])
     assert (await engine.row(plan)).failure == job.failure
+    assert clock.pauses_s == ([0.5, 1.0, 2.0] if is_readable else [0.5])
     assert job.failure is not None
     assert job.failure.message == "stopped"
     assert names(engine) == []
