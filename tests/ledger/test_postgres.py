@@ -256,7 +256,7 @@ async def test_an_opening_whose_confirmation_was_lost_is_found(postgres: LedgerD
     await ledger.aclose()
 
 
-async def test_a_lease_is_a_minute_and_nobody_waits_long_for_a_connection_or_a_lock() -> None:
+async def test_a_lease_is_a_minute_and_nobody_waits_long() -> None:
     """As docs/postgres.md says; and of ten connections, three are for those who need no lock."""
     ledger = PostgresLedger("postgresql://nobody.invalid/none", FakeClock())
     assert (ledger.lease_s, ledger._grace_s, ledger._lock_timeout_s) == (60.0, 30.0, 5.0)

@@ -187,7 +187,7 @@ async def test_a_day_of_what_pgqueuer_did_is_kept(postgres: LedgerDatabase) -> N
     assert len(postgres.query(f"SELECT id FROM {TABLE}_log")) == 1
 
 
-async def test_a_job_that_a_live_process_has_or_takes_soon_is_not_stranded(postgres: LedgerDatabase) -> None:
+async def test_what_a_live_process_has_or_takes_soon_is_not_stranded(postgres: LedgerDatabase) -> None:
     async with postgres.started(grace_s=3600.0) as ledger:
         job = await opened(ledger, JobState.RENDERING)
         for status, due_in, heart_still_for, is_stranded in (
@@ -208,7 +208,7 @@ async def test_a_job_that_a_live_process_has_or_takes_soon_is_not_stranded(postg
         assert len(await ledger.list_stranded(Holder(sandbox=False), job.id)) == 1
 
 
-async def test_a_task_taken_from_the_dead_is_fresh_and_nobody_asks_for_it(postgres: LedgerDatabase) -> None:
+async def test_a_task_taken_from_the_dead_is_fresh_and_unmarked(postgres: LedgerDatabase) -> None:
     async with postgres.started() as ledger:
         job = await opened(ledger, JobState.RENDERING)
         await be_driven(ledger, job)
@@ -241,7 +241,7 @@ async def test_what_one_process_lets_go_of_is_due_and_others_keep_theirs(postgre
         assert task_of(postgres, theirs) == kept, "what is driven does not rest"
 
 
-async def test_a_task_is_ended_or_laid_to_rest_beside_others_of_its_owner(postgres: LedgerDatabase) -> None:
+async def test_a_task_ends_or_rests_beside_others_of_its_owner(postgres: LedgerDatabase) -> None:
     async with postgres.started() as ledger:
         jobs = [await opened(ledger) for _ in range(3)]
         for job in jobs:
