@@ -79,15 +79,15 @@ def open_clients(
     def send_out(limits: httpx2.Limits) -> Outgoing:
         return Outgoing(proxies, lambda proxy: transport or _connections(limits, certificates, proxy))
 
-    # Which proxy a request takes is settled by our own configuration, in Outgoing; a client that is given its transport
-    # looks for none in the environment.
-    shared: dict[str, Any] = {"base_url": base_url, "headers": dict(headers)}
+    # Which proxy a request takes is settled by our own configuration, in Outgoing; the environment must not add others.
+    shared: dict[str, Any] = {"base_url": base_url, "headers": dict(headers), "trust_env": False}
     # Connections are pooled by address, and one address serves many names: never hand one name's TLS to another.
     guarded = GuardedTransport(trusted, send_out(_FRESH))
     fetching: dict[str, Any] = {
         "timeout": timeout,
         "follow_redirects": True,
         "max_redirects": _MAX_REDIRECTS,
+        "trust_env": False,
     }
     return Clients(
         # A pooled connection may have been closed by the other side a moment ago; a request that is lost that way
