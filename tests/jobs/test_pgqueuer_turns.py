@@ -254,7 +254,7 @@ async def test_a_job_opened_here_alone_is_taken_when_it_can_be(
     assert given.registered == []
 
 
-async def test_what_is_driven_alone_at_the_end_is_due_for_others_at_once(engine: Engine, channel: Channel) -> None:
+async def test_what_is_driven_alone_at_the_end_is_due_for_others(engine: Engine, channel: Channel) -> None:
     gate = Gate(Running())
     engine.pictures.looks += [gate]
     await engine.queue.start(take_over=False)

@@ -174,7 +174,7 @@ async def test_facts_of_another_attempt_are_left_to_be_looked_at(engine: Engine)
     assert names(engine) == [f"{stored.id}.stale"]
 
 
-async def test_facts_of_another_attempt_are_not_known_to_a_row_that_is_ahead(engine: Engine) -> None:
+async def test_facts_of_another_attempt_are_not_known_to_a_row_ahead(engine: Engine) -> None:
     submitting = await in_state(engine, JobState.SUBMITTING)
     engine.write_ahead.keep(carried(replace(submitting, attempt_token="another"), JobState.RENDERING), [])
     storing = await engine.ledger.save(submitting, carried(submitting, JobState.STORING))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ring_mcp.ledger import process_lock
 from ring_mcp.ledger.process_lock import ProcessLock
+from tests.auditing import when
 
 HOLDER = """
 import sys
@@ -169,16 +169,16 @@ def test_a_name_that_no_lock_can_have_is_nobody_s(tmp_path: Path, name: str) -> 
     assert not ProcessLock(tmp_path).is_held(name)
 
 
-def test_what_cannot_be_opened_or_locked_is_not_called_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_opened_or_locked_is_not_called_dead(tmp_path: Path) -> None:
     (tmp_path / "a-folder").mkdir()
     (tmp_path / "dead").touch()
     assert [path.name for path in ProcessLock(tmp_path).list_dead()] == ["dead"]
 
-    def refuse(descriptor: int) -> bool:
+    def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "no locks left")
 
-    monkeypatch.setattr(process_lock, "try_lock", refuse)
-    assert ProcessLock(tmp_path).list_dead() == []
+    with when("fcntl.flock", refuse):
+        assert ProcessLock(tmp_path).list_dead() == []
 
 
 def test_nobody_s_own_lock_is_among_the_dead(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -26,6 +25,7 @@ from ring_mcp.errors import StorageError, StorageRefused
 from ring_mcp.storage.base import Address
 from ring_mcp.storage.links import FileLinks
 from ring_mcp.storage.local import LocalStorage
+from tests.auditing import when
 
 KEY = "generated/og/1-0-abcdef01.png"
 NOBODY = 65534
@@ -55,36 +55,6 @@ def a_folder_that_is_copied_into(tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     folder.chmod(0o2755)
     return folder
-
-
-Listener = Callable[..., object]
-LISTENERS: dict[str, Listener] = {}
-
-
-@cache
-def listen() -> None:
-    """To what the interpreter tells its auditors. Nobody can stop listening, and so it is begun once."""
-
-    def tell(event: str, arguments: tuple[object, ...]) -> None:
-        listener = LISTENERS.pop(event, None)  # what it does itself is not told to it
-        if listener is not None:
-            try:
-                listener(*arguments)
-            finally:
-                LISTENERS[event] = listener
-
-    sys.addaudithook(tell)
-
-
-@contextmanager
-def when(event: str, listener: Listener) -> Iterator[None]:
-    """``listener`` is called before that happens, and may refuse it by raising."""
-    listen()
-    LISTENERS[event] = listener
-    try:
-        yield
-    finally:
-        del LISTENERS[event]
 
 
 def failing(number: int) -> Callable[..., NoReturn]:
