@@ -86,6 +86,7 @@ def test_a_weak_test_leaves_faults_unseen_and_a_good_one_does_not(toy: Path) -> 
     assert counted["never", "not run"] >= 2
 
 
+@pytest.mark.long
 def test_with_nothing_planted_nothing_is_seen(toy: Path) -> None:
     (toy / "tests" / "test_money.py").write_text(TESTS)
     recording = record(toy, ["tests/test_money.py"], "toy", shown=False)
@@ -280,6 +281,7 @@ def test_a_function_takes_the_code_that_its_text_has_now(tmp_path: Path) -> None
     assert not is_replaced("Bill.tip", codes), "two have this name"
 
 
+@pytest.mark.long
 def test_what_an_import_runs_is_tried_in_a_fresh_process(toy: Path) -> None:
     (toy / "tests" / "test_money.py").write_text(
         "from toy.money import settle\n\ndef test_limit():\n    assert settle('yes', 30) == 10\n"
@@ -290,6 +292,7 @@ def test_what_an_import_runs_is_tried_in_a_fresh_process(toy: Path) -> None:
     assert (planted.verdict, control.verdict) == ("seen", "unseen")
 
 
+@pytest.mark.long
 def test_for_faults_inside_functions_a_module_is_imported_once(toy: Path) -> None:
     (toy / "tests" / "test_money.py").write_text(TESTS)
     module = toy / "toy" / "money.py"
