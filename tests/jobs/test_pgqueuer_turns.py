@@ -224,8 +224,8 @@ async def test_a_job_that_is_being_taken_at_the_end_is_not_begun(engine: Engine,
 
 async def test_what_is_opened_where_tasks_are_taken_has_its_entrypoint(engine: Engine, given: Given) -> None:
     await engine.queue.start(take_over=True)
-    given.registered.clear()
     job = await engine.new()
+    given.registered.clear()  # here, since the queue's rounds go on while a test awaits something
     engine.queue.enqueue(job)
     assert given.registered == [tasks.name_entrypoint(job.account, sandbox=False)]
     given.registered.clear()
@@ -233,6 +233,7 @@ async def test_what_is_opened_where_tasks_are_taken_has_its_entrypoint(engine: E
     engine.queue.enqueue(replace(job, key_fingerprint="f" * 32))
     assert given.registered == [], "what has ended, and what is of an account that is not held here"
     await engine.queue.aclose()
+    given.registered.clear()
     engine.queue.enqueue(job)
     assert (given.registered, list(engine.runner.records)) == ([], [])
 
