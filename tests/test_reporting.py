@@ -62,6 +62,7 @@ async def test_without_an_address_and_a_port_nothing_is_summed_up(tmp_path: Path
     assert not telemetry.is_measuring()
 
 
+@pytest.mark.long
 def test_a_server_over_stdio_exports_what_it_did(sandbox: Any, tmp_path: Path) -> None:
     with OtlpReceiver() as receiver:
         env = environment(

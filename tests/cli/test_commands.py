@@ -28,6 +28,7 @@ def files_of(output: str) -> list[Path]:
     return [Path(url2pathname(urlparse(url).path)) for url in re.findall(r"file://\S+\.jpg", output)]
 
 
+@pytest.mark.long
 def test_the_demo_shows_where_its_pictures_are_and_their_cost(tmp_path: Path) -> None:
     # A key and a database in the environment: the demo touches neither.
     env = environment(tmp_path, XAI_API_KEY="xai-hunter2", DATABASE_URL="postgresql://ring:hunter2@127.0.0.1:1/ring")

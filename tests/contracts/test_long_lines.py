@@ -18,7 +18,6 @@ from tests.fake_clock import FakeClock
 from tests.jobs.engine import Engine, clip_plan, engine_on
 from tests.jobs.failing_ledger import FailingLedger
 from tests.jobs.test_rates import with_rates
-from tests.one_now import one_now
 
 A_LONG_TIME_S = 1.5 * STALE_PLAN_S
 BEAT_S = 15.0
@@ -100,7 +99,8 @@ async def test_a_mark_of_a_clock_that_was_ahead_is_of_now(server: Server) -> Non
     assert (record.job.state, engine.clips.submitted) == (JobState.FAILED, [])
 
 
-@pytest.mark.parametrize("database", one_now(["sqlite", "postgres"]), indirect=True)
+@pytest.mark.long
+@pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
 async def test_a_clip_waits_with_its_still_however_long_the_line_is(server: Server) -> None:
     """In one process and in the next: the still may be paid for by then."""
     clip, _ = await server.start().new_clip_with_still()

@@ -6,6 +6,7 @@ import json
 import socket
 from urllib.parse import quote
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -70,6 +71,7 @@ def test_random_requests_to_every_route(
     lives(ring)
 
 
+@pytest.mark.long
 @bounded
 @given(path=st.sampled_from(READ_PATHS), query=st.dictionaries(texts, texts, max_size=3), key=texts)
 def test_random_queries(ring: HttpRing, path: str, query: dict[str, str], key: str) -> None:

@@ -22,7 +22,6 @@ from mcp_types import Request, RequestParams, Result
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.server.tasks import TASKS
 from tests.http.http_reach import ALICE, BOB, LIMIT_S, TOKENS, HttpRing, bearer, charges, environment
-from tests.one_now import one_now
 
 CLIP: dict[str, Any] = {"prompt": "a wake at dusk", "duration": 1}
 
@@ -99,7 +98,8 @@ async def over_stdio(folder: Path, sandbox: SandboxServer, extension: TakesTasks
         yield client
 
 
-@pytest.mark.parametrize("way", one_now(["http", "stdio"]))
+@pytest.mark.long
+@pytest.mark.parametrize("way", ["http", "stdio"])
 async def test_the_sdks_client_takes_a_clip_as_a_task(sandbox: SandboxServer, tmp_path: Path, way: str) -> None:
     sandbox.state.configure(render_s=4)
     extension = TakesTasks()

@@ -130,7 +130,7 @@ def converse(home: Home, steps: Sequence[Step], *switches: str, is_gated: bool) 
         return session.said, session.status
 
 
-@pytest.mark.parametrize("name", one_now(CONVERSATIONS, 6))
+@pytest.mark.parametrize("name", one_now(CONVERSATIONS, 3))
 def test_a_session_is_the_same_with_and_without_a_front(forked_home: Home, name: str) -> None:
     steps = CONVERSATIONS[name]
     assert converse(forked_home, steps, is_gated=True) == converse(forked_home, steps, "--no-fast-start", is_gated=True)
@@ -142,7 +142,8 @@ def test_a_cold_session_is_the_same_with_and_without_a_front(home: Home) -> None
     assert converse(home, steps, is_gated=False) == converse(home, steps, "--no-fast-start", is_gated=False)
 
 
-@pytest.mark.parametrize("last", one_now([b"", WHOAMI[:25]]), ids=["whole lines", "half a line"])
+@pytest.mark.long
+@pytest.mark.parametrize("last", [b"", WHOAMI[:25]], ids=["whole lines", "half a line"])
 def test_a_client_that_leaves_while_the_server_loads_ends_it(home: Home, last: bytes) -> None:
     env, folder = home
     with Session(env, folder, is_open=False) as session:
