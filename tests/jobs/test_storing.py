@@ -76,6 +76,7 @@ async def test_a_picture_is_stored_measured_recorded_and_settled(engine: Engine,
     assert content == FILES["jpg"]
     assert (asset.size_bytes, asset.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     assert (asset.index, asset.content_type, asset.width_px, asset.height_px) == (0, "image/jpeg", 64, 36)
+    assert asset.content_credentials == "absent", "it was looked for them"
     assert asset.record_id == str(uuid.uuid5(uuid.UUID(job.id), "0"))
     assert asset.key.startswith(f"generated/image/{EPOCH_MS}-0-")
     assert asset.key.endswith(".jpg")
