@@ -60,6 +60,18 @@ async def test_what_is_told_of_a_job_not_held_is_not_kept(engine: Engine) -> Non
     assert await engine.watch.read(job.id) == job
 
 
+async def test_a_change_while_a_caller_is_told_is_not_missed(engine: Engine, clock: FakeClock) -> None:
+    job = await rendering(engine)
+    ended = carried(job, JobState.FAILED)
+    engine.watch.hold(job)
+
+    async def hear(_: Job) -> None:
+        engine.watch.tell(ended)
+
+    assert await asyncio.wait_for(engine.watch.wait(job.id, 50, hear), 20) == ended
+    assert clock.pauses_s == [], "it is there before anybody waits"
+
+
 @pytest.mark.parametrize("end", [JobState.FAILED, JobState.UNKNOWN])
 async def test_a_job_that_nobody_carries_on_is_answered_at_once(
     engine: Engine, clock: FakeClock, end: JobState
