@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -109,11 +109,12 @@ async def _serve_stdio(config: Config, wire: int, front: Front | None) -> None:
     if config.is_for_a_gateway:
         await _serve_relay(config, wire, front)
         return
-    from ring_mcp.app import open_app
-    from ring_mcp.config_checks import wants_export
-    from ring_mcp.server.auth import ServiceTokens, identify_owner
-    from ring_mcp.server.mcp import serve_app
-    from ring_mcp.server.stdio import serve_stdio
+    with _loading_little():
+        from ring_mcp.app import open_app
+        from ring_mcp.config_checks import wants_export
+        from ring_mcp.server.auth import ServiceTokens, identify_owner
+        from ring_mcp.server.mcp import serve_app
+        from ring_mcp.server.stdio import serve_stdio
 
     tokens = ServiceTokens(config.service_tokens, config.actor_id)
     async with contextlib.AsyncExitStack() as stack:
@@ -248,6 +249,29 @@ def _bind_metrics(config: Config, host: str, port: int) -> socket.socket:
     listener = bind(host, port)
     _say(f"metrics: http://{host}:{listener.getsockname()[1]}/metrics", config.log_format)
     return listener
+
+
+@contextlib.contextmanager
+def _loading_little() -> Iterator[None]:
+    """What the SDK makes and loads, and a session on stdio does not need, is left for later or left out.
+
+    Of its several hundred models, for two eras of the protocol, a session uses a few dozen: they get their validators
+    when they are first used, as ours do. What a class does not say of this itself it has from ``BaseModel``.
+    """
+    from pydantic import BaseModel, ConfigDict
+
+    usual = BaseModel.model_config
+    BaseModel.model_config = ConfigDict(**usual, defer_build=True)
+    # sse-starlette asks for it, to end its streams with the server, and does without where there is none.
+    left_out = "uvicorn" not in sys.modules
+    if left_out:
+        sys.modules["uvicorn"] = None  # type: ignore[assignment]  # so that an import of it fails, as Python has it
+    try:
+        yield
+    finally:
+        BaseModel.model_config = usual
+        if left_out:
+            del sys.modules["uvicorn"]
 
 
 def _collect_garbage_again() -> None:
