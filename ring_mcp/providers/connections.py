@@ -17,7 +17,7 @@ from ring_mcp.proxies import Proxies
 _CONNECT_TIMEOUT_S = 10.0
 _READ_TIMEOUT_S = 60.0
 _MAX_REDIRECTS = 3
-_FRESH = httpx2.Limits(max_connections=100, max_keepalive_connections=0)
+_KEPT = httpx2.Limits(max_connections=100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +81,7 @@ def open_clients(
 
     # Which proxy a request takes is settled by our own configuration, in Outgoing; the environment must not add others.
     shared: dict[str, Any] = {"base_url": base_url, "headers": dict(headers), "trust_env": False}
-    # Connections are pooled by address, and one address serves many names: never hand one name's TLS to another.
-    guarded = GuardedTransport(trusted, send_out(_FRESH))
+    guarded = GuardedTransport(trusted, send_out(_KEPT))
     fetching: dict[str, Any] = {
         "timeout": timeout,
         "follow_redirects": True,
@@ -97,7 +96,7 @@ def open_clients(
             transport=send_out(httpx2.Limits(max_keepalive_connections=0)),
             timeout=httpx2.Timeout(None, connect=_CONNECT_TIMEOUT_S),
         ),
-        free=httpx2.AsyncClient(**shared, transport=send_out(httpx2.Limits(max_connections=100)), timeout=timeout),
+        free=httpx2.AsyncClient(**shared, transport=send_out(_KEPT), timeout=timeout),
         media=httpx2.AsyncClient(transport=guarded, **fetching),
         keyed=httpx2.AsyncClient(transport=KeyedTransport(guarded, base_url, headers), **fetching),
     )

@@ -18,6 +18,7 @@ from ring_mcp.errors import PrivateAddress, ProviderBadReply
 from ring_mcp.providers.outgoing import Outgoing
 
 _LAST_PORT = 65535
+_MOST_NAMES = 16
 # Where a network translates, what lies under this prefix is any IPv4 address, a private one as well.
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _GIVEN_OUT_IPV6 = ipaddress.ip_network("2000::/3")
@@ -67,6 +68,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
     def __init__(self, trusted: Trusted, outgoing: Outgoing) -> None:
         self._trusted = trusted
         self._outgoing = outgoing
+        self._names: set[str] = set()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         host = request.url.host.lower()
@@ -82,7 +84,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 
     async def _connect(self, request: httpx2.Request, host: str) -> httpx2.Response:
         """Connect to one address after the other, each checked, until one answers."""
-        straight = self._outgoing.way(None)
+        straight = self._way_to(host, request)
         # The connection goes to an address that was checked, and the certificate still has to be that of the name.
         request.extensions = {**request.extensions, "sni_hostname": host}
         first, *others = await public_addresses(host)
@@ -94,6 +96,16 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             except (httpx2.ConnectError, httpx2.ConnectTimeout):
                 request.url = request.url.copy_with(host=other)
         return await straight.handle_async_request(request)
+
+    def _way_to(self, host: str, request: httpx2.Request) -> httpx2.AsyncBaseTransport:
+        """Results of a provider come from a few names, whose connections are kept; a provider that makes up new ones
+        does not make us keep more and more."""
+        if len(self._names) < _MOST_NAMES:
+            self._names.add(host)
+        if host in self._names:
+            return self._outgoing.way(None, host)
+        request.headers["Connection"] = "close"
+        return self._outgoing.way(None)
 
     async def aclose(self) -> None:
         await self._outgoing.aclose()

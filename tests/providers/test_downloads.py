@@ -50,6 +50,22 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "spool.part"
 
 
+async def test_the_next_file_of_the_same_name_comes_over_the_same_connection(path: Path) -> None:
+    async with RawServer(answering(http(200, PICTURE))) as server, plain(server.url) as provider_http:
+        for _ in range(3):
+            await provider_http.download(f"{server.url}/a.jpg", path)
+    assert {seen.connection for seen in server.requests} == {0}
+
+
+async def test_a_connection_that_was_closed_meanwhile_is_not_used_again(path: Path) -> None:
+    # It says keep-alive and closes at once.
+    async with RawServer(saying(http(200, PICTURE))) as server, plain(server.url) as provider_http:
+        for _ in range(10):
+            await provider_http.download(f"{server.url}/a.jpg", path)
+            assert path.read_bytes() == PICTURE
+    assert server.connections == 10
+
+
 async def test_a_file_arrives_byte_for_byte_with_its_size_and_hash(path: Path) -> None:
     async with RawServer(answering(http(200, PICTURE))) as server, plain(server.url) as provider_http:
         done = await provider_http.download(f"{server.url}/a.jpg?sig=x%2Fy", path)
@@ -79,14 +95,6 @@ async def test_a_file_that_was_fetched_before_is_overwritten(path: Path) -> None
     async with RawServer(answering(http(200, PICTURE))) as server, plain(server.url) as provider_http:
         await provider_http.download(server.url, path)
     assert path.read_bytes() == PICTURE
-
-
-async def test_two_files_never_share_a_connection(path: Path) -> None:
-    # A pool is kept per address, and one address serves many names: the second name would inherit the first's TLS.
-    async with RawServer(answering(http(200, PICTURE))) as server, connected(server.url) as provider_http:
-        for _ in range(2):
-            await provider_http.download(server.url, path)
-    assert server.connections == 2
 
 
 @pytest.mark.long

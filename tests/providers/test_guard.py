@@ -16,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ring_mcp.errors import PrivateAddress, ProviderBadReply, ProviderUnavailable
-from ring_mcp.providers.guard import Trusted, is_public, public_addresses
+from ring_mcp.providers.guard import GuardedTransport, Trusted, is_public, public_addresses
+from ring_mcp.providers.outgoing import Outgoing
+from ring_mcp.proxies import DIRECT
 from tests.providers.provider_samples import InstantClock, plain
 from tests.providers.provider_samples import connected as connect
 from tests.providers.raw_server import RawServer, answering, http
@@ -285,3 +287,27 @@ async def test_another_port_of_the_providers_machine_is_not_asked(hop: str, tmp_
             await provider_http.check_address(other.url)
         await provider_http.check_address(home.url)
     assert other.connections == 0
+
+
+def test_names_that_share_a_number_share_no_connection() -> None:
+    numbers = {f"{number}.x.test": [["93.184.216.34"]] for number in range(20)}
+    wires: list[Wire] = []
+
+    def open_wire(_: str | None) -> Wire:
+        wires.append(Wire())
+        return wires[-1]
+
+    async def ask(*names: str) -> None:
+        guarded = GuardedTransport(Trusted("https://api.x.test", []), Outgoing(DIRECT, open_wire))
+        async with httpx2.AsyncClient(transport=guarded) as client:
+            for name in names:
+                await client.get(f"https://{name}/a.jpg")
+
+    where(numbers, ask(*numbers, *numbers))
+    *own, others = wires
+    for number, wire in enumerate(own):
+        assert [request.headers["host"] for request in wire.requests] == [f"{number}.x.test"] * 2
+        assert "close" not in wire.requests[0].headers["connection"]
+    # However many names a provider makes up, so many have connections that are kept.
+    assert len(own) == 16
+    assert [request.headers["connection"] for request in others.requests] == ["close"] * 8
