@@ -109,7 +109,7 @@ async def _serve_stdio(config: Config, wire: int, front: Front | None) -> None:
     if config.is_for_a_gateway:
         await _serve_relay(config, wire, front)
         return
-    with _loading_little():
+    with _load_little():
         from ring_mcp.app import open_app
         from ring_mcp.config_checks import wants_export
         from ring_mcp.server.auth import ServiceTokens, identify_owner
@@ -133,10 +133,11 @@ async def _serve_stdio(config: Config, wire: int, front: Front | None) -> None:
 
 async def _serve_relay(config: Config, wire: int, front: Front | None) -> None:
     """Serve without a key of one's own: the gateway's server does the work, and describes its tools each time."""
-    from ring_mcp.clients.gateway import GatewayClient, open_gateway
-    from ring_mcp.errors import RingError
-    from ring_mcp.server.relay import Relay
-    from ring_mcp.server.stdio import serve_stdio
+    with _load_little():
+        from ring_mcp.clients.gateway import GatewayClient, open_gateway
+        from ring_mcp.errors import RingError
+        from ring_mcp.server.relay import Relay
+        from ring_mcp.server.stdio import serve_stdio
 
     base_url = str(config.api_base_url)
     token = config.service_token.get_secret_value().strip() if config.service_token else None
@@ -252,7 +253,7 @@ def _bind_metrics(config: Config, host: str, port: int) -> socket.socket:
 
 
 @contextlib.contextmanager
-def _loading_little() -> Iterator[None]:
+def _load_little() -> Iterator[None]:
     """What the SDK makes and loads, and a session on stdio does not need, is left for later or left out.
 
     Of its several hundred models, for two eras of the protocol, a session uses a few dozen: they get their validators

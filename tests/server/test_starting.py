@@ -121,6 +121,16 @@ def test_a_spoilt_ledger_is_told_before_any_spend(
         assert ring.create(prompt="a new ledger").data["state"] == "done"
 
 
+def test_a_session_on_stdio_loads_no_web_server(tmp_path: Path) -> None:
+    env = environment(tmp_path, XAI_API_KEY="no key is used", PYTHONPROFILEIMPORTTIME="1")
+    with RingProcess(env, tmp_path, cold=True) as ring:
+        assert not ring.call("ring-whoami", {}).is_error
+    loaded = {line.rpartition("|")[2].strip() for line in ring.stderr.splitlines() if line.startswith("import time:")}
+    assert {"mcp.server", "ring_mcp.app"} <= loaded
+    # It takes longer than most of our own modules, and click with it.
+    assert not {"uvicorn", "click"} & loaded
+
+
 TOKENS = {"RING_MCP_SERVICE_TOKENS": "first-token, second-token"}
 
 
