@@ -53,7 +53,7 @@ answer, and by then the clip is paid for."""
 
 def build_mcp(app: App) -> Server[dict[str, Any]]:
     """The MCP server that identifies callers by the token of their request."""
-    return serve_app(app, identify=actor_of_request)
+    return serve_app(app, identify=actor_of_request, at_once=True)
 
 
 def build_http_app(

@@ -71,15 +71,20 @@ def _unpack(given: Any) -> dict[str, Any]:
     return {"arguments": given} if given is not None and given != [] else {}
 
 
-def serve_app(app: App, *, identify: Identify) -> Server[dict[str, Any]]:
-    """The MCP server over an open App, whose callers are identified by ``identify``."""
+def serve_app(app: App, *, identify: Identify, at_once: bool = False) -> Server[dict[str, Any]]:
+    """The MCP server over an open App, whose callers are identified by ``identify``.
+
+    ``at_once``: all tools are made and described now, so that the first caller who lists them keeps nobody waiting.
+    """
     links = app.config.result_links
 
     async def cancel(job: Job) -> Cancellation:
         return await app.cancelling.cancel(job, actor_id=job.actor_id)
 
     tasks = Tasks(app.calls, app.previews, cancel, SystemClock(), identify=identify, links=links)
-    return build_server(Toolbox(app), app.resources(), app.prompts, identify=identify, links=links, tasks=tasks)
+    return build_server(
+        Toolbox(app), app.resources(), app.prompts, identify=identify, links=links, tasks=tasks, at_once=at_once
+    )
 
 
 def build_server(
@@ -90,6 +95,7 @@ def build_server(
     identify: Identify,
     links: bool,
     tasks: Tasks | None = None,
+    at_once: bool = False,
 ) -> Server[dict[str, Any]]:
     """A server with these tools, resources and prompts. ``identify`` raises Unauthorized for who may use no tool.
 
@@ -99,6 +105,9 @@ def build_server(
     @functools.cache  # making the schemas takes 20 ms, a quarter of what this server adds to the SDK's start
     def list_all(*, with_viewer: bool) -> types.ListToolsResult:
         return apps.list_tools([describe_tool(tool) for tool in tools.values()], _TOOLS_TTL_MS, with_viewer=with_viewer)
+
+    for with_viewer in (False, True) if at_once else ():
+        list_all(with_viewer=with_viewer)
 
     async def list_tools(
         ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
