@@ -124,28 +124,26 @@ class LateAnswers:
                 return await ledger.save(job, come_late(job, late))
 
     async def _read_own(self, job: Job) -> tuple[Job, Answer] | None:
-        if job.state is JobState.PLANNED:
-            return await self._read_lost_attempt(job)
+        if job.state is JobState.PLANNED or job.has_ended_unsent:
+            return self._find_lost_attempt(job, await asyncio.to_thread(self._answers.read_any, job.id))
         answer = await asyncio.to_thread(self._answers.read, job.id, job.attempt_token) if _is_open(job) else None
         return None if answer is None else (job.reopen(), answer)
 
     async def _read_shared(self, job: Job) -> tuple[Job, Answer] | None:
+        if job.has_ended_unsent:
+            return self._find_lost_attempt(job, await self._sharing.read_any_answer(job))
         answer = await self._sharing.read_answer(job.id, job.attempt_token) if _is_open(job) else None
         return None if answer is None else (job.reopen(), answer)
 
-    async def _read_lost_attempt(self, job: Job) -> tuple[Job, Answer] | None:
-        return self._find_lost_attempt(job, await asyncio.to_thread(self._answers.read_any, job.id))
-
     def _find_lost_attempt(self, job: Job, found: tuple[str | None, Answer] | None) -> tuple[Job, Answer] | None:
-        """The answer to a plan whose intent the ledger has lost: it must not be sent, and paid, once more."""
+        """The answer to a plan whose intent the ledger has lost: it must not be sent, and paid, once more. Nor is it
+        lost where another machine, which could not see it, has ended the plan meanwhile."""
         # What cost nothing may be tried; most often a courier says so of a request that it was never told to make.
         if found is None or (isinstance(found[1], ProviderError) and found[1].billed == "no"):
             return None
         logger.warning("job %s: the ledger had lost that its request was sent", job.id)
         token, answer = found
-        now = self._clock.now()
-        sent = job.to(JobState.SUBMITTING, attempt_token=token or uuid.uuid4().hex, submit_deadline_at=now)
-        return sent, answer
+        return job.recall_attempt(token or uuid.uuid4().hex, self._clock.now()), answer
 
 
 async def write_answer(record: JobRecord, after: Job, answers: Answers) -> None:

@@ -166,10 +166,12 @@ def resolve_by_hand(job: Job, *, paid: bool, now: datetime) -> Job:
 
 
 def come_late(stored: Job, after: Job) -> Job:
-    """``after``, the job with its late answer; with a warning in it and in the log if a person had settled the job."""
-    if not stored.is_resolved_by_hand or stored.failure is None:
+    """``after``, the job with its late answer; with a warning in it and in the log if a person had settled the job, or
+    somebody had ended it who could not know that it was sent."""
+    if stored.failure is None or not (stored.is_resolved_by_hand or stored.has_ended_unsent):
         return after
-    counted = f"the provider answered after a person had settled this job ({stored.failure.message}): the answer counts"
+    settled = "a person had settled this job" if stored.is_resolved_by_hand else "this job had ended as never sent"
+    counted = f"the provider answered after {settled} ({stored.failure.message}): the answer counts"
     logger.warning("job %s: %s; it is %s, request %s", after.id, counted, after.state, after.provider_request_id)
     return replace(after, warnings=(*after.warnings, counted))
 

@@ -268,5 +268,7 @@ class JobRecord:
         """The answer to an attempt of which the row no longer knows: somebody has to look at both."""
         if after.attempt_token in (None, stored.attempt_token) or after.state is JobState.SUBMITTING:
             return
+        if stored.has_ended_unsent and after.has_cost_nothing:
+            return
         await self._keep_aside(after, records, LedgerError("the row is of another attempt by now"))
         await asyncio.to_thread(self._write_ahead.set_aside, after.id)
