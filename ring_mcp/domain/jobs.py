@@ -196,7 +196,11 @@ class Job:
         it as one that was never sent, if it says that something was.
         """
         if self.has_ended_unsent:
-            return after.attempt_token is not None and after.state is not JobState.SUBMITTING and not after.has_cost_nothing
+            return (
+                after.attempt_token is not None
+                and after.state is not JobState.SUBMITTING
+                and not after.has_cost_nothing
+            )
         if self.attempt_token is None or self.attempt_token != after.attempt_token:
             return False
         # An answer that knows no more than the person did leaves standing what the person has said.

@@ -158,7 +158,7 @@ async def test_a_late_answer_leaves_its_key_to_its_heir(ledger: Ledger) -> None:
 
 
 async def ended_unsent(ledger: Ledger, **facts: Any) -> tuple[Job, Job]:
-    """A job whose request is under way, as its driver knows it, and its row, which fell back and was ended elsewhere."""
+    """A job whose request is under way, as its driver knows it, and its row: it fell back and was ended elsewhere."""
     plan = await opened(ledger, **facts)
     ended = await ledger.save(plan, carried(plan, JobState.FAILED, settled_usd=NOTHING))
     await ledger.mark_delivered(ended.id, LATER)
