@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -16,7 +17,7 @@ from ring_mcp.jobs.outcomes import resolve_by_hand
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.providers.base import Finished
 from tests.fake_clock import START, FakeClock
-from tests.jobs.engine import engine_on
+from tests.jobs.engine import engine_on, until
 from tests.jobs.scripted_provider import jpeg
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import HOLDER, NO_CAPS, PATHS, PRICE_USD, audit_row, carried, opened, planned
@@ -223,3 +224,33 @@ async def test_a_paid_answer_is_recorded_although_another_machine_ended_its_plan
     assert mine.storage.put_keys, "the bytes are where the owner finds them"
     assert row.warnings[0].startswith("the provider answered after this job had ended as never sent (")
     assert mine.answers.job_ids() == []
+
+
+async def test_a_handle_is_on_the_disk_while_somebody_holds_its_row(
+    ledger: Ledger, second_ledger: Ledger, clock: FakeClock, database: LedgerDatabase, tmp_path: Path
+) -> None:
+    """A process that is killed meanwhile leaves it to the next start on its machine; to the others it is unknown."""
+    mine = engine_on(ledger, clock, tmp_path / "mine", death_is_certain=False)
+    theirs = engine_on(second_ledger, clock, tmp_path / "theirs", death_is_certain=False)
+    record = mine.record(await mine.new())
+    await record.write(carried(record.job, JobState.SUBMITTING))
+    with database.transaction() as held:
+        held.query("UPDATE media_jobs SET progress = progress")
+        writing = asyncio.create_task(record.write(carried(record.job, JobState.RENDERING)))
+        await until(lambda: mine.write_ahead.has(record.job.id))
+        assert not writing.done()
+        aside = (mine.unwritten / f"{record.job.id}.json").read_bytes()
+        writing.cancel()
+    await asyncio.wait({writing})
+    assert not mine.write_ahead.has(record.job.id), "it was taken in the end"
+
+    # As if it had been killed before: the row as it was, and the file.
+    database.query("UPDATE media_jobs SET state = 'submitting', provider_request_id = NULL")
+    (mine.unwritten / f"{record.job.id}.json").write_bytes(aside)
+    database.let_go()
+    clock.advance(3600)
+    await theirs.runner.run(record.job.id)
+    assert (await theirs.row(record.job)).state is JobState.UNKNOWN
+    await mine.runner.catch_up()
+    row = await mine.row(record.job)
+    assert (row.state, row.provider_request_id) == (JobState.RENDERING, record.job.provider_request_id)
