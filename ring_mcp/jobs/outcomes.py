@@ -61,6 +61,11 @@ class Pace:
         """How long after it was begun a submit may come to its end, and its end into the ledger."""
         return self.submit_timeout_s + MOST_PAUSES_S + SUBMIT_MARGIN_S
 
+    def find_sent_at(self, job: Job) -> datetime:
+        """When the job's request was sent, as its row tells any process; before that it may have stood in line."""
+        assert job.submit_deadline_at is not None, "the table has a CHECK for this"
+        return job.submit_deadline_at - timedelta(seconds=self.submit_limit_s)
+
 
 def back_off_s(tries: int, first_s: float, limit_s: float = 60.0) -> float:
     """``first_s``, doubled with every try, up to ``limit_s``."""
