@@ -43,6 +43,10 @@ LOOKS_BEFORE_GONE = 14
 TRIES_BEFORE_TAKEN = 6
 """How often a file that is no proper picture or clip is fetched again; then it is handed out as it is."""
 
+TRIES_BEFORE_CUT_IS_TAKEN = 12
+"""A clip that was cut off is more often the fault of what lies between than of its provider, which serves it whole when
+that is mended. The pauses between so many tries add up to six minutes."""
+
 MAX_PAUSE_S = 60.0
 _MAX_GONE_PAUSE_S = 1200.0
 LATE_BY = 0.25
@@ -189,7 +193,7 @@ def with_fresh_addresses(job: Job, answer: Finished) -> tuple[Output, ...]:
     return tuple(old if index in stored or new.url is None else new for index, (old, new) in pairs)
 
 
-def came_often(job: Job) -> bool:
+def came_often(job: Job, tries: int = TRIES_BEFORE_TAKEN) -> bool:
     """Whether the file was refused as no proper media so often that nothing better will come."""
     trouble = job.failure
-    return trouble is not None and trouble.code == ProviderBadReply.code and trouble.seen >= TRIES_BEFORE_TAKEN
+    return trouble is not None and trouble.code == ProviderBadReply.code and trouble.seen >= tries
