@@ -175,15 +175,14 @@ class JobRunner:
                 del self._parked_plans[next(iter(self._parked_plans))]
 
     async def catch_up(self) -> None:
-        """Write, once, what an earlier process could not, before its jobs are carried on from their rows.
-
-        Raises LedgerError.
+        """Write, once, what an earlier process could not, before its jobs are carried on from their rows; and again
+        what a courier of it is answered later. Raises LedgerError.
         """
         async with self._catching_up:
             if not self._has_caught_up:
                 await self._write_ahead.replay(self._ledger)
-                await self._steps.apply_late_answers(self._ledger)
                 self._has_caught_up = True
+            await self._steps.apply_late_answers(self._ledger)
 
     async def _step_on(self, record: JobRecord, since: datetime, place: Place) -> float | None:
         """Take steps until the job is settled or parked. Returns how long its provider took, in s, if the job was

@@ -110,9 +110,10 @@ class SharedUpkeep:
         job = None if self._is_driven(job_id) else await self._ledger.get(job_id)
         if job is None or not job.is_terminal:
             return
-        # Where a person settled it, or nobody knew that it was sent, this may be the late answer: the next start
-        # applies it.
-        if not (job.is_resolved_by_hand or job.has_ended_unsent):
+        # Where a person settled it, or nobody knew that it was sent, this may be the late answer, which the next start
+        # applies; and that to another attempt it sets aside.
+        is_of_another = self._answers.has(job_id) and not self._answers.holds(job_id, job.attempt_token)
+        if not (job.is_resolved_by_hand or job.has_ended_unsent or is_of_another):
             await asyncio.to_thread(self._answers.remove, job_id)
 
     async def sweep(self) -> None:

@@ -548,3 +548,68 @@ async def test_an_answer_that_cost_nothing_leaves_an_end_as_it_is(
     row = await engine.row(plan)
     assert (row.state, row.attempt_token, row.warnings) == (_S.FAILED, None, ())
     assert not engine.unwritten.exists(), "nobody has to look at it"
+
+
+# Of requests that were made twice, and answers that cannot be taken up at the start
+
+
+async def sent_again(mine: Engine, answer: Answer) -> Job:
+    """A job that another machine has sent once more and finished, and the answer to the first request, which it could
+    not see."""
+    job = await mine.new()
+    (mine.spool / f"{job.id}-0.inline").write_bytes(jpeg())
+    mine.answers.write(job.id, "first", answer)
+    for state in (_S.SUBMITTING, _S.STORING, _S.DONE):
+        job = await mine.ledger.save(job, carried(job, state))
+    return job
+
+
+async def test_the_answer_to_a_request_that_was_made_twice_is_set_aside(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was paid as well, and its bytes are its owner's."""
+    job = await sent_again(engine, finished(billed_usd=Decimal("0.05")))
+    await engine.late.apply_own(engine.ledger)
+    assert await engine.row(job) == job
+    assert engine.write_ahead.list_left() == ([], [job.id]), "ring-health names it"
+    assert sorted(path.name for path in engine.unwritten.iterdir()) == [f"{job.id}-0.inline", f"{job.id}.stale"]
+    assert '"billed_usd": "0.05"' in (engine.unwritten / f"{job.id}.stale").read_text()
+    assert engine.answers.job_ids() == []
+    assert f"job {job.id}: its request was made, and paid, twice; see {engine.unwritten}" in caplog.text
+
+
+async def test_a_second_answer_that_cost_nothing_is_forgotten(engine: Engine) -> None:
+    job = await sent_again(engine, NOT_SENT)
+    await engine.late.apply_own(engine.ledger)
+    assert not engine.answers.has(job.id)
+    assert not engine.unwritten.exists()
+
+
+async def test_what_a_courier_is_answered_after_the_start_is_taken_up_then(engine: Engine) -> None:
+    """It was stopped, its server died, and another machine has called the job unknown; nothing lies here yet."""
+    record = engine.record(await engine.new())
+    await record.write(carried(record.job, _S.SUBMITTING))
+    job = await engine.ledger.save(record.job, carried(record.job, _S.UNKNOWN))
+    with engine.answers.expect(job.id):
+        await engine.runner.catch_up()
+        engine.answers.write(job.id, job.attempt_token or "", finished(billed_usd=Decimal("0.05")))
+        await engine.runner.catch_up()
+        assert (await engine.row(job)).state is _S.UNKNOWN
+    await engine.runner.catch_up()
+    assert (await engine.row(job)).state is _S.STORING
+    asked = len(engine.ledger.calls)
+    await engine.runner.catch_up()
+    assert len(engine.ledger.calls) == asked, "nothing is left to look for"
+
+
+async def test_an_unreadable_answer_is_told_of_once(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    job = await engine.new()
+    path = engine.spool / f"{job.id}-answer.json"
+    path.symlink_to(path.name)  # to open it fails
+    for _ in range(3):
+        await engine.late.apply_own(engine.ledger)
+    assert caplog.text.count(f"job {job.id}: its answer cannot be read now: ") == 1
+    path.unlink()
+    engine.answers.write(job.id, "token", ACCEPTED)
+    await engine.late.apply_own(engine.ledger)
+    assert (await engine.row(job)).state is _S.RENDERING

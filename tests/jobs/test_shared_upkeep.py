@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -116,8 +117,9 @@ async def test_what_a_driver_here_or_a_late_answer_needs_stays(
     engine: Engine, upkeep: SharedUpkeep, clock: FakeClock
 ) -> None:
     ended, unknown = await in_state(engine, _S.DONE), await in_state(engine, _S.UNKNOWN)
-    unsent = await engine.new()
+    unsent, sent_again = await engine.new(), await in_state(engine, _S.DONE)
     names = [*came_here(engine, ended), *came_here(engine, unknown), *came_here(engine, unsent)]
+    names += came_here(engine, replace(sent_again, attempt_token="first"))
     await engine.ledger.save(unknown, resolve_by_hand(unknown, paid=True, now=clock.now()))
     await engine.ledger.save(unsent, carried(unsent, _S.FAILED, settled_usd=Decimal(0)))
     engine.runner._records[ended.id] = engine.record(ended)
