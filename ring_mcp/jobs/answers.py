@@ -112,7 +112,7 @@ class Answers:
             path.rename(folder / path.name)
         self._path(job_id).rename(folder / f"{job_id}.stale")
 
-    def locked_ids(self) -> list[str]:
+    def list_locked(self) -> list[str]:
         """Ids of jobs that a courier carries, or carried when it died; sorted."""
         return sorted(path.name.removesuffix(_LOCK) for path in self._spool.glob(f"*{_LOCK}"))
 

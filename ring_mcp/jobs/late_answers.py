@@ -65,7 +65,7 @@ class LateAnswers:
         there, later what could not be read, or was still to come, before. Raises LedgerError."""
         job_ids, left = self._left, list[str]()
         if job_ids is None:
-            job_ids = await asyncio.to_thread(lambda: [*self._answers.job_ids(), *self._answers.locked_ids()])
+            job_ids = await asyncio.to_thread(lambda: [*self._answers.job_ids(), *self._answers.list_locked()])
         for job_id in dict.fromkeys(job_ids):
             try:
                 # A courier that lives may have written some of its pictures, and is about to write the rest.

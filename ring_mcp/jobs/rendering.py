@@ -97,11 +97,11 @@ class Rendering:
             return None
         await self._note_progress(record, answer)
         if is_late:
-            return Park(self._explain_late(record.job), slow_look_s(self.sent_s_ago(record)))
-        return Pause(pause_between_looks_s(self._pace[job.kind], self.sent_s_ago(record)))
+            return Park(self._explain_late(record.job), slow_look_s(self.count_age_s(record)))
+        return Pause(pause_between_looks_s(self._pace[job.kind], self.count_age_s(record)))
 
-    def sent_s_ago(self, record: JobRecord) -> float:
-        """How long ago the job's request was sent, whichever process sent it."""
+    def count_age_s(self, record: JobRecord) -> float:
+        """How many seconds ago the job's request was sent, whichever process sent it."""
         # Not before it was opened: a process with other time-outs may have sent it.
         sent_at = max(record.job.created_at, self._pace[record.job.kind].find_sent_at(record.job))
         return max(0.0, (record.now - sent_at).total_seconds())
@@ -119,7 +119,7 @@ class Rendering:
             await self._rates.note_refusal(job, "look", exc)
         trouble = note_trouble(job, exc, record.now)
         if is_late:
-            return Park(trouble, slow_look_s(self.sent_s_ago(record)))
+            return Park(trouble, slow_look_s(self.count_age_s(record)))
         # Written once, with the third: an outage of the provider must not write every row at every look.
         await record.note(replace(job, failure=trouble), write=trouble.seen == _TOLD_AFTER)
         asked_s = exc.retry_after_s or 0.0 if isinstance(exc, RateLimited) else 0.0

@@ -216,7 +216,7 @@ class JobRunner:
     async def _stretch_s(self, record: JobRecord, pause_s: float, sent_at: float | None) -> float:
         """The pause until the next look. ``sent_at``: monotonic time; None if another process sent the request."""
         job = record.job
-        age_s = self._steps.sent_s_ago(record) if sent_at is None else self._clock.monotonic() - sent_at
+        age_s = self._steps.count_age_s(record) if sent_at is None else self._clock.monotonic() - sent_at
         return await self._pacing.stretch_s(job, pause_s, age_s, len(self._records), urgent=self._is_urgent(job))
 
     async def _rest(self, record: JobRecord, pause: Pause) -> None:

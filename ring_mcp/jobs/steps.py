@@ -47,9 +47,9 @@ class Steps:
         """
         return await self._late.apply_shared(ledger, job_id)
 
-    def sent_s_ago(self, record: JobRecord) -> float:
-        """How long ago the job's request was sent, whichever process sent it."""
-        return self._rendering.sent_s_ago(record)
+    def count_age_s(self, record: JobRecord) -> float:
+        """How many seconds ago the job's request was sent, whichever process sent it."""
+        return self._rendering.count_age_s(record)
 
     async def leave(self, record: JobRecord) -> None:
         """Remove the files of a job that has ended, in the spool and shared, once the ledger knows of its end."""

@@ -188,7 +188,7 @@ async def test_what_has_ended_unsent_is_neither_sent_nor_ended_again(ledger: Led
     assert await ledger.get(told.id) == told
 
 
-async def test_an_answer_to_what_had_ended_unsent_leaves_its_key_to_its_heir(ledger: Ledger) -> None:
+async def test_an_answer_to_an_ended_plan_leaves_its_key_to_its_heir(ledger: Ledger) -> None:
     sent, told = await ended_unsent(ledger, idempotency_key="mine", request_hash="v1:same")
     again = await ledger.open(planned(idempotency_key="mine", request_hash="v1:same"), NO_CAPS)
     assert not again.joined

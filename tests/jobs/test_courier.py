@@ -636,7 +636,7 @@ async def test_a_courier_that_says_nothing_is_not_waited_for(
     assert other.has_heard_all(), "it is not told to let go of what it may have sent"
 
 
-async def test_a_courier_that_answers_is_waited_for_as_long_as_a_request_takes(
+async def test_a_courier_that_answers_is_waited_for_like_a_request(
     by_hand: tuple[Courier, ByHand],
 ) -> None:
     courier, other = by_hand
@@ -665,7 +665,7 @@ async def test_an_answer_counts_that_comes_while_its_courier_is_asked_for(
     assert await asyncio.wait_for(submitting, LIMIT_S) == Accepted(provider_request_id="r-1")
 
 
-async def test_a_courier_that_dies_while_it_is_asked_for_is_one_that_has_died(
+async def test_a_courier_may_die_while_it_is_asked_for(
     by_hand: tuple[Courier, ByHand],
 ) -> None:
     courier, other = by_hand

@@ -481,7 +481,7 @@ async def test_what_a_slow_ledger_refuses_in_the_end_stays_kept(engine: Engine) 
     assert kept["job"]["state"] == "rendering"
 
 
-async def test_nothing_is_kept_of_an_intent_that_a_slow_ledger_has_not_taken(engine: Engine) -> None:
+async def test_no_intent_is_kept_that_a_slow_ledger_has_not_taken(engine: Engine) -> None:
     """It is sent only once it is written: kept, it would look as if it had been."""
     record = await record_of(engine)
     gate = engine.ledger.hang("save")

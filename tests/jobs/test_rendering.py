@@ -291,7 +291,7 @@ async def sent_ago(engine: Engine, seconds: float) -> JobRecord:
 @pytest.mark.parametrize(("seconds", "ago_s"), [(2, 2), (7200, 3600), (-5, 0)])
 async def test_how_long_ago_a_job_was_sent_is_told_by_its_row(engine: Engine, seconds: float, ago_s: float) -> None:
     """Not longer than it was open, whatever the time-outs of its sender were, nor less than nothing."""
-    assert engine.rendering.sent_s_ago(await sent_ago(engine, seconds)) == ago_s
+    assert engine.rendering.count_age_s(await sent_ago(engine, seconds)) == ago_s
 
 
 async def test_looks_begin_soon_at_a_job_that_stood_in_line(tmp_path: Path, clock: FakeClock) -> None:

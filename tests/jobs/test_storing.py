@@ -604,7 +604,7 @@ async def stored_in_the_end(engine: Engine, clock: FakeClock, *files: bytes) -> 
     return await clock.play(engine.runner.drive(record.job))
 
 
-async def test_a_clip_that_is_cut_for_minutes_is_fetched_whole_in_the_end(engine: Engine, clock: FakeClock) -> None:
+async def test_a_clip_that_is_cut_for_minutes_comes_whole_in_the_end(engine: Engine, clock: FakeClock) -> None:
     """A proxy cuts every download, for longer than a few tries take."""
     job = await stored_in_the_end(engine, clock, *[FILES["mp4"][:-100]] * TRIES_BEFORE_CUT_IS_TAKEN)
     (asset,) = job.assets
@@ -612,7 +612,7 @@ async def test_a_clip_that_is_cut_for_minutes_is_fetched_whole_in_the_end(engine
     assert clock.monotonic() > 300
 
 
-async def test_a_clip_that_is_always_cut_is_kept_and_its_owner_is_told(engine: Engine, clock: FakeClock) -> None:
+async def test_a_clip_that_is_always_cut_is_kept_and_told_of(engine: Engine, clock: FakeClock) -> None:
     cut = FILES["mp4"][:-100]
     job = await stored_in_the_end(engine, clock, *[cut] * 99)
     (asset,) = job.assets

@@ -388,7 +388,7 @@ async def test_a_handle_kept_aside_counts_although_its_plan_was_ended(engine: En
     assert names(engine) == []
 
 
-async def test_a_refusal_kept_aside_that_cost_nothing_is_no_news_of_an_ended_plan(engine: Engine) -> None:
+async def test_a_refusal_kept_aside_is_no_news_of_an_ended_plan(engine: Engine) -> None:
     sent, ended = await ended_unsent(engine)
     engine.write_ahead.keep(carried(sent, JobState.FAILED, settled_usd=Decimal(0)), [])
     await replayed(engine)
