@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from ring_mcp.backends import open_providers, open_storage
-from ring_mcp.clock import SystemClock
+from ring_mcp.clock import Clock, SystemClock
 from ring_mcp.config import Config, restore_config
 from ring_mcp.domain import Plan
 from ring_mcp.errors import OutcomeUnknown, ProviderError, ProviderUnavailable, RateLimited
@@ -34,6 +34,7 @@ _LINE_LIMIT_BYTES = 512 * 1024 * 1024
 
 _TRY_AGAIN_S = 1.0
 _NOT_SENT = ProviderUnavailable("the server died before the request was sent", billed="no")
+_TOO_LATE = ProviderUnavailable("the process that makes the request was held up, and has not sent it", billed="no")
 
 
 def main() -> None:
@@ -57,7 +58,7 @@ async def _serve(wire: socket.socket, first_line: str) -> None:
         providers, _ = open_providers(config, presets, SystemClock(), stack, hear)
         spool = config.state_path / "spool"
         sharing = Sharing(_open_shared_files(config, stack), spool)
-        await Errands(providers, Answers(spool), sharing, spool, writer).run(reader)
+        await Errands(providers, Answers(spool), sharing, spool, writer, SystemClock()).run(reader)
 
 
 def _open_shared_files(config: Config, stack: contextlib.AsyncExitStack) -> SharedFiles | None:
@@ -79,13 +80,20 @@ class Errands:
     """What is being carried. A job is ``taken`` (its lock is held), then told to go, then its answer is written."""
 
     def __init__(
-        self, providers: Providers, answers: Answers, sharing: Sharing, spool: Path, writer: asyncio.StreamWriter
+        self,
+        providers: Providers,
+        answers: Answers,
+        sharing: Sharing,
+        spool: Path,
+        writer: asyncio.StreamWriter,
+        clock: Clock,
     ) -> None:
         self._providers = providers
         self._answers = answers
         self._sharing = sharing
         self._spool = spool
         self._writer = writer
+        self._clock = clock
         # By the job and its attempt: of one that is given up, and asked for anew, both may stand here.
         self._orders: dict[tuple[str, str], asyncio.Future[dict[str, Any] | None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,8 +102,9 @@ class Errands:
         """Until the server has gone and everything under way is done."""
         # A broken wire means what its end means: the server has gone.
         with contextlib.suppress(OSError):
-            while line := await reader.readline():
-                self._obey(json.loads(line))
+            # What is cut off was not said: the server died as it gave a large order.
+            while (line := await reader.readline()).endswith(b"\n"):
+                await self._obey(json.loads(line))
         for order in self._orders.values():
             # Nobody is left to say go. This process alone sends, so it is certain that these were not sent.
             if not order.done():
@@ -104,9 +113,11 @@ class Errands:
             await asyncio.wait(self._tasks)
         await self._sharing.finish()
 
-    def _obey(self, said: dict[str, Any]) -> None:
+    async def _obey(self, said: dict[str, Any]) -> None:
         this = (said["job"], said["attemptToken"])
-        if said["do"] == "take":
+        if said["do"] == "say":
+            await self._tell(this, "here")
+        elif said["do"] == "take":
             self._orders[this] = asyncio.get_running_loop().create_future()
             task = asyncio.create_task(self._carry(*this))
             self._tasks.add(task)
@@ -153,6 +164,9 @@ class Errands:
         plan: Plan = TypeAdapter[Plan](Plan).validate_python(order["plan"])
         inputs = TypeAdapter(Inputs).validate_python(order["inputs"])
         provider = self._providers[order["kind"], plan.provider]
+        # Stopped for long, or asleep with its machine: others may have given the job up, and it was called again.
+        if self._clock.monotonic() > order["beginBeforeS"]:
+            return _TOO_LATE
         try:
             return await provider.submit(plan, inputs, spool=self._spool / job_id, deadline_s=order["deadlineS"])
         except ProviderError as exc:

@@ -133,7 +133,10 @@ def wire_steps(
         # SQLite is of one machine, where a lock tells who lives. In a fleet a process may only be cut off for a while.
         death_is_certain=config.database_url is None,
     )
-    rendering, late = Rendering(providers, clock, paces, rates), LateAnswers(answers, sharing, clock)
+    rendering, late = (
+        Rendering(providers, clock, paces, rates),
+        LateAnswers(answers, sharing, clock, config.state_path / "unwritten"),
+    )
     return Steps(submitting, rendering, storing, late, sharing)
 
 

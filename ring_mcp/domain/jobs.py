@@ -159,6 +159,16 @@ class Job:
         return self.state is JobState.FAILED and self.failure is not None and self.failure.code == OutcomeUnknown.code
 
     @property
+    def has_ended_unsent(self) -> bool:
+        """Whether it has ended, and its row knows of no request. A database that has fallen back may have lost one."""
+        return self.has_cost_nothing and self.attempt_token is None
+
+    @property
+    def has_cost_nothing(self) -> bool:
+        """Whether it has ended without a result, and is known to have cost nothing."""
+        return self.state in _ENDS and self.settled_usd == 0
+
+    @property
     def is_cancelled(self) -> bool:
         return self.failure is not None and self.failure.code == JobCancelled.code
 
@@ -171,11 +181,26 @@ class Job:
         # What was settled is taken back with it: the answer settles it anew, and only one of the two may count.
         return replace(self, state=JobState.UNKNOWN, settled_usd=None, finished_at=None, delivered_at=None)
 
+    def recall_attempt(self, attempt_token: str, at: datetime) -> Job:
+        """The job as it was when this attempt was under way, of which its row, a plan or one that ended as such, knows
+        nothing any more."""
+        sent = replace(self, attempt_token=attempt_token, submit_deadline_at=at)
+        if self.state is JobState.PLANNED:
+            return sent.to(JobState.SUBMITTING)
+        return replace(sent.reopen(), state=JobState.SUBMITTING, failure=None)
+
     def is_answered_by(self, after: Job) -> bool:
         """Whether ``after`` has what this one lacks: the answer to the same request that this one sent.
 
-        An answer wins even if somebody took the job over meanwhile, called it unknown, or settled it by hand.
+        An answer wins even if somebody took the job over meanwhile, called it unknown, or settled it by hand; or ended
+        it as one that was never sent, if it says that something was.
         """
+        if self.has_ended_unsent:
+            return (
+                after.attempt_token is not None
+                and after.state is not JobState.SUBMITTING
+                and not after.has_cost_nothing
+            )
         if self.attempt_token is None or self.attempt_token != after.attempt_token:
             return False
         # An answer that knows no more than the person did leaves standing what the person has said.

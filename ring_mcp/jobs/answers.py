@@ -105,6 +105,24 @@ class Answers:
         pictured = {path.name.rpartition("-")[0] for path in self._spool.glob("*.inline")}
         return sorted(answered | pictured)
 
+    def set_aside(self, job_id: str, folder: Path) -> None:
+        """Move the answer and what came inside it to ``folder``, for a person to look at. Raises OSError."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for path in list_pictures(self._spool, job_id).values():
+            path.rename(folder / path.name)
+        self._path(job_id).rename(folder / f"{job_id}.stale")
+
+    def list_locked(self) -> list[str]:
+        """Ids of jobs that a courier carries, or carried when it died; sorted."""
+        return sorted(path.name.removesuffix(_LOCK) for path in self._spool.glob(f"*{_LOCK}"))
+
+    def may_be_needed(self, job_id: str) -> bool:
+        """Whether an answer to this job lies here, or may come, that nobody has taken up yet."""
+        try:
+            return os.path.lexists(self._path(job_id)) or self.is_awaited(job_id)
+        except OSError:
+            return True
+
     def is_awaited(self, job_id: str) -> bool:
         """Whether a live courier may still write this job's answer. Raises OSError if that cannot be told now."""
         try:

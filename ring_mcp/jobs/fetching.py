@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
-from ring_mcp.domain import Job, MediaFile, Output
+from ring_mcp.domain import Job, MediaFile, Output, VideoPlan
 from ring_mcp.errors import LocalPolicy, MediaGone, ProviderBadReply, StorageError
 from ring_mcp.files import PART
 from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.events import step_of
-from ring_mcp.jobs.rendering import came_often
+from ring_mcp.jobs.rendering import TRIES_BEFORE_CUT_IS_TAKEN, came_often
 from ring_mcp.jobs.shared_names import output_name
 from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.media.credentials import look_for_credentials
@@ -25,6 +26,10 @@ from ring_mcp.storage.base import spool_trouble
 
 _MOST_PARTS = 16
 """Downloads of one output that were cut off by a kill, or are under way in several processes."""
+
+
+SHORT_BELOW = Decimal("0.8")
+"""A clip that has less than this part of the length that was asked for may have been cut off."""
 
 
 class OnlyCopyGone(MediaGone):
@@ -75,13 +80,18 @@ class Fetching:
                 sha256=sha256,
                 expected=job.kind,
                 anyway=came_often(job),
+                even_cut=came_often(job, TRIES_BEFORE_CUT_IS_TAKEN),
                 only_copy=only_copy,
             )
             # Here, where it is a few reads: in a thread of its own each of them would wait for all other threads.
             return replace(media, content_credentials=look_for_credentials(path, media.content_type))
 
         try:
-            return await self._decoder.run(look)
+            media = await self._decoder.run(look)
+            short = _doubt_length(job, media)
+            if short is not None and not (only_copy or came_often(job)):
+                raise ProviderBadReply(short)
+            return media if short is None or media.doubt is not None else replace(media, doubt=short + _ELSEWHERE)
         except ProviderBadReply:
             if not only_copy:  # what was fetched was not the result: ask again
                 path.unlink(missing_ok=True)
@@ -120,6 +130,16 @@ class Fetching:
         self._answers.forget(job.id)
 
 
+def _doubt_length(job: Job, media: MediaFile) -> str | None:
+    """What is odd about a new clip's length: of a file in pieces, a cut between two of them shows nowhere else."""
+    plan, length_s = job.plan, media.duration_s
+    if not isinstance(plan, VideoPlan) or plan.generation_kind != "generate" or length_s is None:
+        return None
+    if length_s >= SHORT_BELOW * plan.duration_s:
+        return None
+    return f"the clip lasts {length_s:.1f} s, and {plan.duration_s} s were asked for"
+
+
 def _name_parts(path: Path) -> Iterator[Path]:
     """What downloads of this output may be written to. By number, so that nobody has to list the spool for them."""
     return (path.with_suffix(f".{number}{PART}") for number in range(_MOST_PARTS))
@@ -135,6 +155,7 @@ def _reserve_part(path: Path) -> Path:
     return part  # of so many, the last has most likely been killed as well
 
 
+_ELSEWHERE = ": if it ends early, its temporary address may give the whole clip for some time yet"
 _NOT_HERE = (
     "the result came inside the provider's answer, and its file is not in the spool of this machine, nor shared by "
     "another"

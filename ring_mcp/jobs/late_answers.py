@@ -10,6 +10,7 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Job, JobState
@@ -49,27 +50,46 @@ _Read = Callable[[Job], Awaitable[tuple[Job, Answer] | None]]
 
 
 class LateAnswers:
-    """``answers``: those that lie on this machine; ``sharing`` knows those of the others."""
+    """``answers``: those that lie on this machine; ``sharing`` knows those of the others. ``unwritten``: the folder of
+    what somebody has to look at."""
 
-    def __init__(self, answers: Answers, sharing: Sharing, clock: Clock) -> None:
+    def __init__(self, answers: Answers, sharing: Sharing, clock: Clock, unwritten: Path) -> None:
         self._answers = answers
         self._sharing = sharing
         self._clock = clock
+        self._unwritten = unwritten
+        self._left: list[str] | None = None
 
     async def apply_own(self, ledger: Ledger) -> None:
-        """Bring home what couriers of dead processes of this machine were answered. Raises LedgerError."""
-        for job_id in await asyncio.to_thread(self._answers.job_ids):
+        """Bring home what couriers of dead processes of this machine were answered: at the first call all that is
+        there, later what could not be read, or was still to come, before. Raises LedgerError."""
+        job_ids, left = self._left, list[str]()
+        if job_ids is None:
+            job_ids = await asyncio.to_thread(lambda: [*self._answers.job_ids(), *self._answers.list_locked()])
+        for job_id in dict.fromkeys(job_ids):
             try:
                 # A courier that lives may have written some of its pictures, and is about to write the rest.
                 if await asyncio.to_thread(self._answers.is_awaited, job_id):
+                    left.append(job_id)
                     continue
                 job = await self._bring_home(ledger, job_id, self._read_own)
+                # Whoever drives it looks for the answer, and forgets it when all of it is stored.
+                if job is not None and job.state not in (JobState.SUBMITTING, JobState.STORING):
+                    await asyncio.to_thread(self._put_away, job)
             except OSError as exc:
-                logger.warning("job %s: its answer cannot be read now: %s", job_id, exc.strerror)
-                continue
-            # Whoever drives it looks for the answer, and forgets it when all of it is stored.
-            if job is not None and job.state not in (JobState.SUBMITTING, JobState.STORING):
-                await asyncio.to_thread(self._answers.forget, job_id)
+                left.append(job_id)
+                if self._left is None:
+                    logger.warning("job %s: its answer cannot be read now: %s", job_id, exc.strerror)
+        self._left = left
+
+    def _put_away(self, job: Job) -> None:
+        """Forget what the row knows. The answer to another attempt was paid as well: somebody has to look at it."""
+        found = self._answers.read_any(job.id)
+        if found is None or found[0] in (None, job.attempt_token) or _cost_nothing(found[1]):
+            self._answers.forget(job.id)
+            return
+        self._answers.set_aside(job.id, self._unwritten)
+        logger.error("job %s: its request was made, and paid, twice; see %s", job.id, self._unwritten)
 
     async def apply_shared(self, ledger: Ledger, job_id: str) -> JobState | None:
         """Bring home an answer to this job that another machine has shared; where the job stands then.
@@ -124,28 +144,26 @@ class LateAnswers:
                 return await ledger.save(job, come_late(job, late))
 
     async def _read_own(self, job: Job) -> tuple[Job, Answer] | None:
-        if job.state is JobState.PLANNED:
-            return await self._read_lost_attempt(job)
+        if job.state is JobState.PLANNED or job.has_ended_unsent:
+            return self._find_lost_attempt(job, await asyncio.to_thread(self._answers.read_any, job.id))
         answer = await asyncio.to_thread(self._answers.read, job.id, job.attempt_token) if _is_open(job) else None
         return None if answer is None else (job.reopen(), answer)
 
     async def _read_shared(self, job: Job) -> tuple[Job, Answer] | None:
+        if job.has_ended_unsent:
+            return self._find_lost_attempt(job, await self._sharing.read_any_answer(job))
         answer = await self._sharing.read_answer(job.id, job.attempt_token) if _is_open(job) else None
         return None if answer is None else (job.reopen(), answer)
 
-    async def _read_lost_attempt(self, job: Job) -> tuple[Job, Answer] | None:
-        return self._find_lost_attempt(job, await asyncio.to_thread(self._answers.read_any, job.id))
-
     def _find_lost_attempt(self, job: Job, found: tuple[str | None, Answer] | None) -> tuple[Job, Answer] | None:
-        """The answer to a plan whose intent the ledger has lost: it must not be sent, and paid, once more."""
+        """The answer to a plan whose intent the ledger has lost: it must not be sent, and paid, once more. Nor is it
+        lost where another machine, which could not see it, has ended the plan meanwhile."""
         # What cost nothing may be tried; most often a courier says so of a request that it was never told to make.
-        if found is None or (isinstance(found[1], ProviderError) and found[1].billed == "no"):
+        if found is None or _cost_nothing(found[1]):
             return None
         logger.warning("job %s: the ledger had lost that its request was sent", job.id)
         token, answer = found
-        now = self._clock.now()
-        sent = job.to(JobState.SUBMITTING, attempt_token=token or uuid.uuid4().hex, submit_deadline_at=now)
-        return sent, answer
+        return job.recall_attempt(token or uuid.uuid4().hex, self._clock.now()), answer
 
 
 async def write_answer(record: JobRecord, after: Job, answers: Answers) -> None:
@@ -167,6 +185,10 @@ def judge(job: Job, answer: Answer, clock: Clock) -> Job:
         return lose_track(job, OutcomeUnknown(answer.message))
     ending = Ending.MODERATED if isinstance(answer, ContentRefused) else Ending.REQUEST_REFUSED
     return end_badly(job, ending, answer, now)
+
+
+def _cost_nothing(answer: Answer) -> bool:
+    return isinstance(answer, ProviderError) and answer.billed == "no"
 
 
 def _is_open(job: Job) -> bool:

@@ -61,6 +61,11 @@ class Pace:
         """How long after it was begun a submit may come to its end, and its end into the ledger."""
         return self.submit_timeout_s + MOST_PAUSES_S + SUBMIT_MARGIN_S
 
+    def find_sent_at(self, job: Job) -> datetime:
+        """When the job's request was sent, as its row tells any process; before that it may have stood in line."""
+        assert job.submit_deadline_at is not None, "the table has a CHECK for this"
+        return job.submit_deadline_at - timedelta(seconds=self.submit_limit_s)
+
 
 def back_off_s(tries: int, first_s: float, limit_s: float = 60.0) -> float:
     """``first_s``, doubled with every try, up to ``limit_s``."""
@@ -166,10 +171,12 @@ def resolve_by_hand(job: Job, *, paid: bool, now: datetime) -> Job:
 
 
 def come_late(stored: Job, after: Job) -> Job:
-    """``after``, the job with its late answer; with a warning in it and in the log if a person had settled the job."""
-    if not stored.is_resolved_by_hand or stored.failure is None:
+    """``after``, the job with its late answer; with a warning in it and in the log if a person had settled the job, or
+    somebody had ended it who could not know that it was sent."""
+    if stored.failure is None or not (stored.is_resolved_by_hand or stored.has_ended_unsent):
         return after
-    counted = f"the provider answered after a person had settled this job ({stored.failure.message}): the answer counts"
+    settled = "a person had settled this job" if stored.is_resolved_by_hand else "this job had ended as never sent"
+    counted = f"the provider answered after {settled} ({stored.failure.message}): the answer counts"
     logger.warning("job %s: %s; it is %s, request %s", after.id, counted, after.state, after.provider_request_id)
     return replace(after, warnings=(*after.warnings, counted))
 

@@ -36,6 +36,9 @@ _LOST = LedgerError("the ledger has lost the row of this job, whose request was 
 _TRIES = 5
 """Beside those who drive a job, those who are told of it write its row: an answer is not dropped for that."""
 
+KEEP_AFTER_S = 0.5
+"""After so long without an answer of the ledger, facts are kept aside while it is waited for."""
+
 _MOST_DOUBTS = 100
 """So many tries of which no word came are remembered: a ledger that is away for days must not fill the memory."""
 
@@ -159,6 +162,22 @@ class JobRecord:
             await self._put(self.job, (), must=False)
 
     async def _write(self, after: Job, records: Sequence[AuditRecord], must: bool) -> Job:
+        putting = asyncio.ensure_future(self._put_in_turn(after, records, must))
+        if not must and after.attempt_token is not None:
+            # A process that is killed while it waits for a ledger that is stuck must not take a handle with it.
+            await self._keep_meanwhile(putting, after, records)
+        return await putting
+
+    async def _keep_meanwhile(self, putting: asyncio.Future[Job], after: Job, records: Sequence[AuditRecord]) -> None:
+        if (await asyncio.wait({putting}, timeout=KEEP_AFTER_S))[0]:
+            return
+        slow = LedgerError(f"the ledger has not answered in {KEEP_AFTER_S:g} s")
+        await self._keep_aside(after, [*self._owed, *records], slow)
+        await asyncio.wait({putting})
+        if putting.exception() is None and not self.is_behind:  # else whoever reads it decides what it is worth
+            await asyncio.to_thread(self._write_ahead.forget, after.id)
+
+    async def _put_in_turn(self, after: Job, records: Sequence[AuditRecord], must: bool) -> Job:
         async with self._writing:
             return await self._put(after, records, must)
 
@@ -267,6 +286,8 @@ class JobRecord:
     async def _keep_what_nobody_else_has(self, stored: Job, after: Job, records: Sequence[AuditRecord]) -> None:
         """The answer to an attempt of which the row no longer knows: somebody has to look at both."""
         if after.attempt_token in (None, stored.attempt_token) or after.state is JobState.SUBMITTING:
+            return
+        if stored.has_ended_unsent and after.has_cost_nothing:
             return
         await self._keep_aside(after, records, LedgerError("the row is of another attempt by now"))
         await asyncio.to_thread(self._write_ahead.set_aside, after.id)

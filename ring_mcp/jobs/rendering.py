@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Failure, Job, JobState, MediaKind, Output
@@ -43,6 +43,10 @@ LOOKS_BEFORE_GONE = 14
 TRIES_BEFORE_TAKEN = 6
 """How often a file that is no proper picture or clip is fetched again; then it is handed out as it is."""
 
+TRIES_BEFORE_CUT_IS_TAKEN = 12
+"""A clip that was cut off is more often the fault of what lies between than of its provider, which serves it whole when
+that is mended. The pauses between so many tries add up to six minutes."""
+
 MAX_PAUSE_S = 60.0
 _MAX_GONE_PAUSE_S = 1200.0
 LATE_BY = 0.25
@@ -71,7 +75,6 @@ class Rendering:
         """Poll once. Returns None to go on at once. ``tries``: how many looks in a row have failed so far."""
         job, now = record.job, self._clock.now()
         assert job.provider_request_id is not None, "the table has a CHECK for this"
-        old_s = (record.now - job.created_at).total_seconds()
         is_late = self._is_late(record, driving_since)
         # Taken out before it is awaited: one that failed must not be awaited again.
         begun, record.first_look = record.first_look, None
@@ -94,15 +97,19 @@ class Rendering:
             return None
         await self._note_progress(record, answer)
         if is_late:
-            return Park(self._explain_late(record.job), slow_look_s(old_s))
-        return Pause(pause_between_looks_s(self._pace[job.kind], old_s))
+            return Park(self._explain_late(record.job), slow_look_s(self.count_age_s(record)))
+        return Pause(pause_between_looks_s(self._pace[job.kind], self.count_age_s(record)))
+
+    def count_age_s(self, record: JobRecord) -> float:
+        """How many seconds ago the job's request was sent, whichever process sent it."""
+        # Not before it was opened: a process with other time-outs may have sent it.
+        sent_at = max(record.job.created_at, self._pace[record.job.kind].find_sent_at(record.job))
+        return max(0.0, (record.now - sent_at).total_seconds())
 
     def _is_late(self, record: JobRecord, driving_since: datetime) -> bool:
         """From when it was sent on: before that it may have stood in line for longer than it may take."""
-        job, pace = record.job, self._pace[record.job.kind]
-        since = driving_since
-        if job.submit_deadline_at is not None:
-            since = max(since, job.submit_deadline_at - timedelta(seconds=pace.submit_limit_s))
+        pace = self._pace[record.job.kind]
+        since = max(driving_since, pace.find_sent_at(record.job))
         return (record.now - since).total_seconds() >= pace.poll_timeout_s
 
     async def _rest(self, record: JobRecord, exc: ProviderError, tries: int, *, is_late: bool) -> Pause | Park:
@@ -112,7 +119,7 @@ class Rendering:
             await self._rates.note_refusal(job, "look", exc)
         trouble = note_trouble(job, exc, record.now)
         if is_late:
-            return Park(trouble, slow_look_s((record.now - job.created_at).total_seconds()))
+            return Park(trouble, slow_look_s(self.count_age_s(record)))
         # Written once, with the third: an outage of the provider must not write every row at every look.
         await record.note(replace(job, failure=trouble), write=trouble.seen == _TOLD_AFTER)
         asked_s = exc.retry_after_s or 0.0 if isinstance(exc, RateLimited) else 0.0
@@ -147,7 +154,7 @@ class Rendering:
 
 
 def pause_between_looks_s(pace: Pace, age_s: float) -> float:
-    """How long a job of this age rests between two looks at it."""
+    """How long a job that was sent so long ago rests between two looks at it."""
     first_s = pace.poll_interval_s if pace.first_pause_s is None else pace.first_pause_s
     return min(pace.poll_interval_s, max(first_s, age_s * LATE_BY))
 
@@ -186,7 +193,7 @@ def with_fresh_addresses(job: Job, answer: Finished) -> tuple[Output, ...]:
     return tuple(old if index in stored or new.url is None else new for index, (old, new) in pairs)
 
 
-def came_often(job: Job) -> bool:
+def came_often(job: Job, tries: int = TRIES_BEFORE_TAKEN) -> bool:
     """Whether the file was refused as no proper media so often that nothing better will come."""
     trouble = job.failure
-    return trouble is not None and trouble.code == ProviderBadReply.code and trouble.seen >= TRIES_BEFORE_TAKEN
+    return trouble is not None and trouble.code == ProviderBadReply.code and trouble.seen >= tries

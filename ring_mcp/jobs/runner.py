@@ -175,15 +175,14 @@ class JobRunner:
                 del self._parked_plans[next(iter(self._parked_plans))]
 
     async def catch_up(self) -> None:
-        """Write, once, what an earlier process could not, before its jobs are carried on from their rows.
-
-        Raises LedgerError.
+        """Write, once, what an earlier process could not, before its jobs are carried on from their rows; and again
+        what a courier of it is answered later. Raises LedgerError.
         """
         async with self._catching_up:
             if not self._has_caught_up:
                 await self._write_ahead.replay(self._ledger)
-                await self._steps.apply_late_answers(self._ledger)
                 self._has_caught_up = True
+            await self._steps.apply_late_answers(self._ledger)
 
     async def _step_on(self, record: JobRecord, since: datetime, place: Place) -> float | None:
         """Take steps until the job is settled or parked. Returns how long its provider took, in s, if the job was
@@ -217,9 +216,7 @@ class JobRunner:
     async def _stretch_s(self, record: JobRecord, pause_s: float, sent_at: float | None) -> float:
         """The pause until the next look. ``sent_at``: monotonic time; None if another process sent the request."""
         job = record.job
-        age_s = (record.now - job.created_at).total_seconds()
-        if sent_at is not None:
-            age_s = self._clock.monotonic() - sent_at
+        age_s = self._steps.count_age_s(record) if sent_at is None else self._clock.monotonic() - sent_at
         return await self._pacing.stretch_s(job, pause_s, age_s, len(self._records), urgent=self._is_urgent(job))
 
     async def _rest(self, record: JobRecord, pause: Pause) -> None:

@@ -108,8 +108,12 @@ class SharedUpkeep:
 
     async def _remove_own(self, job_id: str) -> None:
         job = None if self._is_driven(job_id) else await self._ledger.get(job_id)
-        # For a job that was settled by hand this may be the late answer, which the next start applies.
-        if job is not None and job.is_terminal and not job.is_resolved_by_hand:
+        if job is None or not job.is_terminal:
+            return
+        # Where a person settled it, or nobody knew that it was sent, this may be the late answer, which the next start
+        # applies; and that to another attempt it sets aside.
+        is_of_another = self._answers.has(job_id) and not self._answers.holds(job_id, job.attempt_token)
+        if not (job.is_resolved_by_hand or job.has_ended_unsent or is_of_another):
             await asyncio.to_thread(self._answers.remove, job_id)
 
     async def sweep(self) -> None:

@@ -47,6 +47,10 @@ class Steps:
         """
         return await self._late.apply_shared(ledger, job_id)
 
+    def count_age_s(self, record: JobRecord) -> float:
+        """How many seconds ago the job's request was sent, whichever process sent it."""
+        return self._rendering.count_age_s(record)
+
     async def leave(self, record: JobRecord) -> None:
         """Remove the files of a job that has ended, in the spool and shared, once the ledger knows of its end."""
         if record.job.is_settled:

@@ -32,7 +32,7 @@ from ring_mcp.jobs.courier import Courier
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.events import count_carried, note_outcome, step_of
 from ring_mcp.jobs.late_answers import LOOK_FOR_ANSWER_S, LOOK_FOR_OTHERS_S, judge, write_answer
-from ring_mcp.jobs.outcomes import Pace, Park, Pause, back_off_s, end_badly, lose_track, note_trouble
+from ring_mcp.jobs.outcomes import SUBMIT_MARGIN_S, Pace, Park, Pause, back_off_s, end_badly, lose_track, note_trouble
 from ring_mcp.jobs.preparing import Preparing
 from ring_mcp.jobs.rates import Place
 from ring_mcp.jobs.record import JobRecord
@@ -52,6 +52,12 @@ STALE_PLAN_S = 600.0
 
 _NOT_SENT = RingError("the job was planned too long ago to be started now; its request was never sent")
 _STOPPED_BEFORE = RingError("the server was stopped before the request was sent", next_action="Call again.")
+
+_HELD_UP = OutcomeUnknown(
+    "the process that makes the request (a courier) is stopped or hangs: its answer is waited for",
+    next_action="Let the process python -m ring_mcp.courier go on (SIGCONT), and the job goes on as well; if you end "
+    "it, the job's outcome is unknown unless its answer lies in the spool.",
+)
 
 
 class Submitting:
@@ -172,7 +178,7 @@ class Submitting:
         """The answer, if the request was made. Cancelled, the job stays where it is: the answer comes to the spool, and
         the next process finds it there."""
         job, record.is_carried = record.job, True
-        is_written = False
+        is_written, began_s = False, self._clock.monotonic()
         try:
             is_written = await self._write_intent(record, attempt_token)
         finally:  # also where the row has changed under it: the courier would hold the job's lock as long as we live
@@ -190,10 +196,14 @@ class Submitting:
                 job.plan,
                 inputs,
                 deadline_s=self._pace[job.kind].submit_timeout_s,
+                # Begun later, it might end when others have given it up.
+                begin_within_s=SUBMIT_MARGIN_S - (self._clock.monotonic() - began_s),
             )
         except ProviderError as exc:
             answer = exc
-        except OSError as exc:  # it lies there and cannot be read now: from here on it is looked for (``advance``)
+        # It lies there and cannot be read now, or nobody says what becomes of it: from here on it is looked for
+        # (``advance``), and holds no place any more.
+        except OSError as exc:
             logger.error("job %s: its answer cannot be read now: %s", job.id, exc.strerror)
             return None
         count_carried(job, answer)
@@ -207,6 +217,8 @@ class Submitting:
         try:
             # In this order: a courier lets go after it has written, so that nothing falls between the two looks.
             if await asyncio.to_thread(self._answers.is_awaited, job.id):
+                if record.now > job.submit_deadline_at and job.failure is None:
+                    await record.note(replace(job, failure=note_trouble(job, _HELD_UP, record.now)), write=True)
                 return Pause(LOOK_FOR_ANSWER_S)
             answer, wait_s = await self._find_answer(job)
         except OSError as exc:  # of this machine: it passes, as where too many files are open

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +64,14 @@ async def tidy_spool(spool: Path, ledger: Ledger, clock: Clock, keep_s: float) -
             except LedgerError:
                 # Without the ledger nobody knows which files an open job needs.
                 await clock.sleep(_TRY_AGAIN_S)
-        kinds = {path: states.get(of_jobs.get(path, "")) for path in some}
+        # By now the ledger has what they say: who still has one could not be read, or is yet to be answered.
+        needed = await asyncio.to_thread(_find_needed, Answers(spool), states)
+        kinds = {path: states.get(of_jobs.get(path, "")) for path in some if of_jobs.get(path) not in needed}
         await asyncio.to_thread(_remove, kinds, needed_since_s - keep_s)
+
+
+def _find_needed(answers: Answers, job_ids: Iterable[str]) -> set[str]:
+    return {job_id for job_id in job_ids if answers.may_be_needed(job_id)}
 
 
 async def find_needed_since(ledger: Ledger) -> float:

@@ -84,8 +84,9 @@ class WriteAhead:
         if _is_known(kept, stored):
             self.forget(kept.id)
             return False
-        # A row that is still a plan has lost the attempt; no other one was begun, and none must be.
-        is_of_another = stored.state is not JobState.PLANNED and stored.attempt_token != kept.attempt_token
+        # A row that is still a plan, or ended as one, has lost the attempt; no other one was begun, and none must be.
+        is_plan = stored.state is JobState.PLANNED or stored.has_ended_unsent
+        is_of_another = not is_plan and stored.attempt_token != kept.attempt_token
         if is_of_another or (stored.is_terminal and not stored.is_answered_by(kept)):
             self.set_aside(kept.id)
             return False
@@ -140,6 +141,8 @@ def _is_known(kept: Job, stored: Job) -> bool:
     if kept.state is JobState.PLANNED:
         # Nothing had been sent: whoever has carried the job on since knows at least as much.
         return stored.state is not JobState.PLANNED
+    if stored.has_ended_unsent and kept.has_cost_nothing:
+        return True
     if stored.attempt_token != kept.attempt_token or stored.is_answered_by(kept):
         return False
     if stored.is_terminal:

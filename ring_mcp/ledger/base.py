@@ -186,9 +186,9 @@ class Ledger(Protocol):
     async def save(self, before: Job, after: Job, records: Sequence[AuditRecord] = ()) -> Job:
         """Write what changed, with the audit rows that belong to it; returns the job with its new version.
 
-        A job that has ended is written again only by the late answer to an attempt that was settled by hand; it loses
-        its idempotency key then if another job has that key by now. Raises JobMoved if the job was written since
-        ``before`` was read.
+        A job that has ended is written again only by the late answer to an attempt that was settled by hand, or of
+        which its row knows nothing; it loses its idempotency key then if another job has that key by now. Raises
+        JobMoved if the job was written since ``before`` was read.
         """
 
     async def amend(self, job: Job, records: Sequence[AuditRecord]) -> Job:

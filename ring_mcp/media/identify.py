@@ -57,6 +57,7 @@ _SIGNATURES = {
     b"PK\x03\x04": "ZIP",
 }
 _TEXTS = {b"<svg": "an SVG drawing", b"<": "an XML document", b"{": "a JSON document", b"[": "a JSON document"}
+_CUT = ", and ends early or does not play: its temporary address may give the whole clip for some time yet"
 _SPOKEN_WITH_AN = frozenset({"AVIF", "M4A", "MP4", "RIFF"})
 
 
@@ -67,6 +68,10 @@ class NotTheMedia(ProviderBadReply):
         article = "an" if expected == "image" else "a"
         super().__init__(f"{article} {expected} was expected, but the provider sent {found}")
         self.found = found
+
+
+class CutClip(NotTheMedia):
+    """A clip whose own index says that its end is missing."""
 
 
 def hash_file(path: Path) -> tuple[int, str]:
@@ -116,13 +121,15 @@ def identify_result(
     sha256: str,
     expected: MediaKind,
     anyway: bool = False,
+    even_cut: bool = False,
     only_copy: bool = False,
 ) -> MediaFile:
     """What was paid for, as it can be handed out; what is wrong with it stands in ``doubt``. Blocking.
 
     That its decoder gives up keeps nobody from it. What ``identify`` refuses is refused here, too, unless it is taken
-    ``anyway``: then only a page, a text or nothing at all is no result. With ``only_copy``, for bytes that cannot be
-    fetched again, everything but nothing is kept. Raises ProviderBadReply and OSError as ``identify`` does.
+    ``anyway``: then only a page, a text or nothing at all is no result, and a clip that was cut off is one only if
+    ``even_cut``. With ``only_copy``, for bytes that cannot be fetched again, everything but nothing is kept. Raises
+    ProviderBadReply and OSError as ``identify`` does.
     """
     try:
         return identify(path, natives, size_bytes=size_bytes, sha256=sha256, expected=expected)
@@ -132,9 +139,12 @@ def identify_result(
     except ProviderBadReply as exc:
         head = _read_head(path)
         is_page = _container(head) is None and _is_text(head)
-        if not head or not (anyway or only_copy) or (is_page and not only_copy):
+        is_cut = isinstance(exc, CutClip) and not only_copy
+        if not head or not (anyway or only_copy) or (is_page and not only_copy) or (is_cut and not even_cut):
             raise
         doubt = f"{exc.message}; it is kept as it came"
+        if is_cut:
+            doubt += _CUT
     content_type, extension = {**_TYPES, **_OTHER_TYPES}.get(_container(head) or "", _BYTES)
     return MediaFile(
         path=path,
@@ -163,7 +173,7 @@ def _recognize(path: Path, size_bytes: int, expected: MediaKind) -> tuple[str, b
             return container, _has_its_end(file, container, size_bytes)
         # WebM may leave its length open, so that nothing tells a cut one.
         if container != "WebM" and not _has_all_boxes(file, size_bytes):
-            raise NotTheMedia(expected, f"an incomplete {container} file of {size_bytes} bytes")
+            raise CutClip(expected, f"an incomplete {container} file of {size_bytes} bytes")
         return container, True
 
 

@@ -5,7 +5,6 @@ Statuses are judged by the vendor's dialect; here only whether the request left 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from ring_mcp.errors import (
 from ring_mcp.masking import Masking
 from ring_mcp.providers.base import MOST_PAUSES_S, Downloaded, HearRefusal
 from ring_mcp.providers.connections import Clients, open_clients
+from ring_mcp.providers.deadlines import limit
 from ring_mcp.providers.downloads import fetch
 from ring_mcp.providers.guard import Trusted, public_addresses
 from ring_mcp.providers.replies import Reply, bound_retry_s, one_line
@@ -136,7 +136,7 @@ class ProviderHttp:
         try:
             async with (
                 # httpx2 has limits for single steps, and an answer that trickles in would never meet one of those.
-                asyncio.timeout(deadline_s),
+                limit(deadline_s),
                 self._clients.paid.stream("POST", path, json=body, extensions={"trace": departure.note}) as response,
             ):
                 # A proxy that asks for a password has not passed the request on, so that it may be sent again. Over

@@ -92,13 +92,13 @@ class History:
                 await self._ledger.save(job, after)
 
     async def answer_late(self) -> None:
-        """What was called unknown, or settled by a person, is under way again."""
+        """What was called unknown, settled by a person, or ended as never sent, is under way again."""
         job = await self._one()
+        state = self._data.draw(st.sampled_from([JobState.RENDERING, JobState.REFUSED]))
         if job.is_resolved_by_hand and job.id in self._sent:
-            answer = carried(
-                self._sent[job.id], self._data.draw(st.sampled_from([JobState.RENDERING, JobState.REFUSED]))
-            )
-            await self._ledger.save(job, replace(answer, delivered_at=None))
+            await self._ledger.save(job, replace(carried(self._sent[job.id], state), delivered_at=None))
+        elif job.has_ended_unsent and (state is JobState.RENDERING or job.reserved_usd):
+            await self._ledger.save(job, carried(job.recall_attempt("late", START), state))
 
     async def park(self) -> None:
         job = await self._one()

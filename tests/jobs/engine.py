@@ -246,7 +246,7 @@ def engine_on(
     submitting = Submitting(
         providers, preparing, clock, pace, answers, courier, sharing, spool=spool, death_is_certain=death_is_certain
     )
-    late = LateAnswers(answers, sharing, clock)
+    late = LateAnswers(answers, sharing, clock, state / "unwritten")
     steps = Steps(submitting, rendering, storing, late, sharing)
     runner = JobRunner(ledger_, steps, write_ahead, watch, accounts, clock, Turns(at_once), rates)
     queue = make_queue(ledger_, runner, watch, accounts, clock, drain_s=DRAIN_S)

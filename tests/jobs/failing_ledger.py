@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ class FailingLedger:
         self._ledger = ledger
         self._faults: list[_Fault] = []
         self._then: dict[str, Callable[[], None]] = {}
+        self._gates: dict[str, asyncio.Event] = {}
         self.calls: list[str] = []
 
     def fail(
@@ -40,6 +42,11 @@ class FailingLedger:
         """Let something happen once, just after the next call of a method."""
         self._then[method] = do
 
+    def hang(self, method: str) -> asyncio.Event:
+        """Let calls of a method wait until the answered event is set."""
+        self._gates[method] = asyncio.Event()
+        return self._gates[method]
+
     def recover(self) -> None:
         """From now on nothing fails."""
         self._faults.clear()
@@ -51,6 +58,8 @@ class FailingLedger:
     def _between(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         async def call(*args: Any, **kwargs: Any) -> Any:
             self.calls.append(name)
+            if name in self._gates:
+                await self._gates[name].wait()
             fault = self._due_fault(name)
             if fault is None:
                 answer = await method(*args, **kwargs)

@@ -24,7 +24,7 @@ from ring_mcp.config import Config, load_config
 from ring_mcp.domain import ImagePlan, ImageRequest
 from ring_mcp.errors import ContentRefused, OutcomeUnknown, ProviderError, ProviderUnavailable
 from ring_mcp.jobs.answers import Answers
-from ring_mcp.jobs.courier import Courier
+from ring_mcp.jobs.courier import Courier, CourierSilent
 from ring_mcp.operator_settings import image_settings
 from ring_mcp.plans.image import plan_image
 from ring_mcp.presets import load_presets
@@ -64,7 +64,9 @@ def plan(prompt: str) -> ImagePlan:
 async def submit(courier: Courier, job_id: str, prompt: str) -> Accepted | Finished:
     async with asyncio.timeout(LIMIT_S):
         assert await courier.take(job_id, "token")
-        return await courier.submit(job_id, "token", "image", plan(prompt), Inputs(), deadline_s=LIMIT_S)
+        return await courier.submit(
+            job_id, "token", "image", plan(prompt), Inputs(), deadline_s=LIMIT_S, begin_within_s=LIMIT_S
+        )
 
 
 def new_id() -> str:
@@ -246,7 +248,9 @@ async def test_a_courier_that_dies_before_it_is_told_to_go_sends_nothing(courier
             await asyncio.sleep(0)  # it may say no at once, and the end of the dead one has still to be heard
     with pytest.raises(ProviderUnavailable) as unsent:
         async with asyncio.timeout(LIMIT_S):
-            await courier.submit(job_id, "token", "image", plan("a boat"), Inputs(), deadline_s=LIMIT_S)
+            await courier.submit(
+                job_id, "token", "image", plan("a boat"), Inputs(), deadline_s=LIMIT_S, begin_within_s=LIMIT_S
+            )
     assert (unsent.value.billed, unsent.value.provider) == ("no", "google")
     await courier.drop(other)
 
@@ -307,10 +311,76 @@ async def test_a_courier_that_was_paused_does_not_mix_two_tries_up(courier: Cour
     os.kill(courier.pid, signal.SIGCONT)
     async with asyncio.timeout(LIMIT_S):
         assert await second
-        made = await courier.submit(job_id, "second", "image", plan("a boat"), Inputs(), deadline_s=LIMIT_S)
+        made = await courier.submit(
+            job_id, "second", "image", plan("a boat"), Inputs(), deadline_s=LIMIT_S, begin_within_s=LIMIT_S
+        )
     assert isinstance(made, Finished)
     assert made.billed_usd is not None
     assert answers.read(job_id, "second") == made
+
+
+async def test_an_order_that_is_read_too_late_is_not_carried_out(courier: Courier, sandbox: SandboxServer) -> None:
+    """The courier was stopped: others may have given the job up, and whoever wanted it may have called again."""
+    job_id = new_id()
+    assert await courier.take(job_id, "token")
+    with pytest.raises(ProviderUnavailable, match="was held up, and has not sent it") as unsent:
+        async with asyncio.timeout(LIMIT_S):
+            await courier.submit(
+                job_id, "token", "image", plan("a boat"), Inputs(), deadline_s=LIMIT_S, begin_within_s=-1.0
+            )
+    assert unsent.value.billed == "no"
+    assert not sandbox.state.books.charges()
+
+
+async def test_half_an_order_ends_no_other_request(courier: Courier, answers: Answers, sandbox: SandboxServer) -> None:
+    """The server is killed while it writes an order that is larger than the pipe."""
+    sandbox.state.faults.add("stall", seconds=0.5)
+    job_id, half = new_id(), new_id()
+    submitting = asyncio.create_task(submit(courier, job_id, "a boat"))
+    async with asyncio.timeout(LIMIT_S):
+        while not sandbox.state.books.charges():
+            await asyncio.sleep(0.02)
+        assert await courier.take(half, "token")
+    submitting.cancel()
+    await asyncio.wait({submitting})
+    [wire] = courier._wires
+    wire.writer.write(f'{{"do": "go", "job": "{half}", "attemptToken": "token", "kind": "im'.encode())
+    await courier.aclose()
+    await eventually_done(answers, job_id)
+    assert isinstance(answers.read(job_id, "token"), Finished)
+    await eventually_done(answers, half)
+    unsent = answers.read(half, "token")
+    assert isinstance(unsent, ProviderUnavailable)
+    assert unsent.billed == "no"
+
+
+async def test_a_stopped_courier_holds_up_nobody_and_nothing_is_paid_twice(
+    courier: Courier, answers: Answers, sandbox: SandboxServer
+) -> None:
+    sandbox.state.faults.add("stall", seconds=0.5, times=4)
+    jobs = [new_id() for _ in range(4)]
+    submitting = [asyncio.create_task(submit(courier, job_id, f"boat {job_id}")) for job_id in jobs]
+    async with asyncio.timeout(LIMIT_S):
+        while len(sandbox.state.books.charges()) < len(jobs):
+            await asyncio.sleep(0.02)
+    assert courier.pid is not None
+    os.kill(stopped := courier.pid, signal.SIGSTOP)
+    try:
+        for seconds in (10.1, 20.1):
+            assert await is_pending(submitting[0])
+            let_pass(seconds)
+        assert all(
+            isinstance(found, CourierSilent) for found in await asyncio.gather(*submitting, return_exceptions=True)
+        )
+        assert isinstance(await submit(courier, other := new_id(), "another boat"), Finished)
+        assert courier.pid != stopped
+        assert all(answers.is_awaited(job_id) for job_id in jobs), "so that nobody calls them unknown"
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    for job_id in jobs:
+        await eventually_done(answers, job_id)
+        assert isinstance(answers.read(job_id, "token"), Finished)
+    assert len(sandbox.state.books.charges()) == len([*jobs, other])
 
 
 # With a courier that does what a test says
@@ -409,7 +479,9 @@ async def test_a_courier_that_reads_nothing_keeps_nobody_longer_than_a_second(
     for job_id in ("large", "small"):
         await taken(courier, other, job_id)
     inputs = Inputs(image_url="data:image/png;base64," + "A" * 2**22)
-    order = courier.submit("large", "token", "image", plan("a boat"), inputs, deadline_s=LIMIT_S)
+    order = courier.submit(
+        "large", "token", "image", plan("a boat"), inputs, deadline_s=LIMIT_S, begin_within_s=LIMIT_S
+    )
     submitting = asyncio.create_task(order)
     assert await is_pending(submitting)
     taking = asyncio.create_task(courier.take("a-job", "token"))
@@ -474,7 +546,13 @@ async def test_an_answer_that_was_written_counts_although_its_courier_died(
     courier, other = by_hand
     await taken(courier, other, "a-job")
     order = courier.submit(
-        "a-job", "token", "image", plan("a boat"), Inputs(reference_images=("https://x.org/a.jpg",)), deadline_s=20.0
+        "a-job",
+        "token",
+        "image",
+        plan("a boat"),
+        Inputs(reference_images=("https://x.org/a.jpg",)),
+        deadline_s=20.0,
+        begin_within_s=LIMIT_S,
     )
     submitting = asyncio.create_task(order)
     told = await other.hear()
@@ -520,3 +598,140 @@ async def test_a_caller_that_is_cancelled_is_so_and_has_it_dropped(by_hand: tupl
     await asyncio.wait({taking})
     assert taking.cancelled()
     assert [(await other.hear())["do"] for _ in range(2)] == ["take", "drop"]
+
+
+# With one that says nothing
+
+
+async def told(courier: Courier, other: ByHand, job_id: str) -> asyncio.Task[Any]:
+    """A job that the courier was told to carry."""
+    await taken(courier, other, job_id)
+    order = courier.submit(job_id, "token", "image", plan("a boat"), Inputs(), deadline_s=20.0, begin_within_s=LIMIT_S)
+    submitting = asyncio.create_task(order)
+    assert (await other.hear())["do"] == "go"
+    return submitting
+
+
+async def is_asked_for(other: ByHand) -> dict[str, Any]:
+    """It is asked whether it is there; what to answer."""
+    let_pass(10.1)
+    asked = await other.hear()
+    assert asked["do"] == "say"
+    return reply(asked["job"], "here", asked["attemptToken"])
+
+
+async def test_a_courier_that_says_nothing_is_not_waited_for(
+    by_hand: tuple[Courier, ByHand], caplog: pytest.LogCaptureFixture
+) -> None:
+    courier, other = by_hand
+    submitting = await told(courier, other, "a-job")
+    await is_asked_for(other)
+    let_pass(19.5)
+    assert await is_pending(submitting)
+    let_pass(1)
+    with pytest.raises(CourierSilent, match="courier 4711 does not answer") as silent:
+        await asyncio.wait_for(submitting, LIMIT_S)
+    assert silent.value.strerror == "the process that makes the request (courier, pid 4711) does not answer"
+    assert caplog.text.count("courier 4711 does not answer: later requests are made without it") == 1
+    assert other.has_heard_all(), "it is not told to let go of what it may have sent"
+
+
+async def test_a_courier_that_answers_is_waited_for_like_a_request(
+    by_hand: tuple[Courier, ByHand],
+) -> None:
+    courier, other = by_hand
+    submitting = await told(courier, other, "a-job")
+    for _ in range(10):
+        other.say(await is_asked_for(other))
+        assert await is_pending(submitting)
+    let_pass(10.1)  # 20 s for the request, 60 for the provider's pauses, and 30 more
+    other.say(await is_asked_for(other))
+    with pytest.raises(CourierSilent):
+        await asyncio.wait_for(submitting, LIMIT_S)
+    await taken(courier, other, "another")
+    assert other.starts == 1
+
+
+async def test_an_answer_counts_that_comes_while_its_courier_is_asked_for(
+    by_hand: tuple[Courier, ByHand], answers: Answers
+) -> None:
+    courier, other = by_hand
+    submitting = await told(courier, other, "a-job")
+    await is_asked_for(other)
+    answers.write("a-job", "token", Accepted(provider_request_id="r-1"))
+    other.say(reply("a-job", "answered"))
+    assert await is_pending(submitting)
+    let_pass(20.1)
+    assert await asyncio.wait_for(submitting, LIMIT_S) == Accepted(provider_request_id="r-1")
+
+
+async def test_a_courier_may_die_while_it_is_asked_for(
+    by_hand: tuple[Courier, ByHand],
+) -> None:
+    courier, other = by_hand
+    submitting = await told(courier, other, "a-job")
+    await is_asked_for(other)
+    other.die()
+    with pytest.raises(OutcomeUnknown, match="the process that made the request has died"):
+        await asyncio.wait_for(submitting, LIMIT_S)
+
+
+class Several:
+    """Couriers by hand, one for each that was started."""
+
+    def __init__(self) -> None:
+        self.all: list[ByHand] = []
+
+    def start(self, theirs: socket.socket) -> int:
+        self.all.append(ByHand())
+        self.all[-1].start(theirs)
+        return len(self.all)
+
+
+@pytest.fixture
+async def several(answers: Answers) -> AsyncIterator[tuple[Courier, Several]]:
+    others = Several()
+    courier = Courier(answers, others.start)
+    yield courier, others
+    await courier.aclose()
+    for each in others.all:
+        each.die()
+
+
+async def not_taken(courier: Courier, job_id: str) -> None:
+    taking = await begun(courier, job_id)
+    let_pass(20.1)
+    assert await asyncio.wait_for(taking, LIMIT_S) is False
+
+
+async def test_a_courier_that_takes_nothing_is_replaced_twice_at_most(several: tuple[Courier, Several]) -> None:
+    """A machine that is only overloaded must not get more and more of them."""
+    courier, others = several
+    for job_id in ("one", "two", "three", "four"):
+        await not_taken(courier, job_id)
+    assert len(others.all) == 3
+    assert [(await others.all[2].hear())["job"] for _ in range(3)] == ["three", "three", "four"]
+
+
+async def test_a_courier_that_is_heard_again_gets_jobs_again(several: tuple[Courier, Several]) -> None:
+    courier, others = several
+    await not_taken(courier, "one")
+    first = others.all[0]
+    assert [(await first.hear())["do"] for _ in range(2)] == ["take", "drop"]
+    first.say(reply("one", "taken"), reply("one", "failed"))
+    [wire] = courier._wires
+    async with asyncio.timeout(LIMIT_S):
+        while wire.is_silent:
+            await asyncio.sleep(0)
+    await taken(courier, first, "two")
+    assert len(others.all) == 1
+
+
+async def test_the_death_of_one_courier_is_not_that_of_another(several: tuple[Courier, Several]) -> None:
+    courier, others = several
+    await not_taken(courier, "one")
+    taking = await begun(courier, "two")
+    others.all[0].die()
+    assert await is_pending(taking)
+    others.all[1].say(reply("two", "taken"))
+    assert await asyncio.wait_for(taking, LIMIT_S) is True

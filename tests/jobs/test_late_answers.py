@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from ring_mcp.errors import (
     StorageRefused,
 )
 from ring_mcp.jobs.answers import Answer
-from ring_mcp.jobs.outcomes import Park, Pause, resolve_by_hand
+from ring_mcp.jobs.endings import Ending
+from ring_mcp.jobs.outcomes import Park, Pause, end_badly, resolve_by_hand
 from ring_mcp.jobs.preparing import LOOK_AGAIN_S
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.providers.base import Accepted, Finished
@@ -30,6 +32,7 @@ from tests.fake_clock import FakeClock
 from tests.jobs.engine import Engine, clip_plan, engine_on, started_engine
 from tests.jobs.scripted_provider import finished, jpeg
 from tests.jobs.shared_folder import SharedFolder
+from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import PRICE_USD, carried
 
 NOTHING = Decimal(0)
@@ -444,3 +447,169 @@ async def test_a_courier_that_is_still_writing_is_not_answered_for(engine: Engin
         engine.answers.write(job.id, job.attempt_token or "", Finished(outputs=outputs))
     await engine.late.apply_own(engine.ledger)
     assert (await engine.row(job)).outputs == outputs
+
+
+# Of plans that another machine has ended, which could not see their answers
+
+
+async def ended_elsewhere(mine: Engine, theirs: Engine, clock: FakeClock, *, bring: Answer) -> Job:
+    """A job of ``mine`` whose row fell back to a plan, and was ended as too old by ``theirs`` while nothing is shared;
+    and the answer that lies on ``mine``."""
+    job = await mine.new()
+    mine.answers.write(job.id, "token", bring)
+    clock.advance(24 * 3600)
+    job = await theirs.runner.drive(job)
+    assert (job.state, job.has_ended_unsent) == (_S.FAILED, True)
+    return job
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "billed_usd"),
+    [
+        (finished(billed_usd=Decimal("0.05")), _S.STORING, Decimal("0.05")),
+        (ContentRefused("moderated", billed_usd=Decimal("0.05")), _S.REFUSED, Decimal("0.05")),
+        (OutcomeUnknown("it broke"), _S.UNKNOWN, None),
+        (NOT_SENT, _S.FAILED, None),
+    ],
+    ids=["made", "refused", "unknown", "not sent"],
+)
+@pytest.mark.parametrize("is_shared", [True, False])
+async def test_an_answer_counts_although_another_machine_ended_its_plan(
+    fleet: tuple[Engine, Engine, SharedFolder],
+    clock: FakeClock,
+    answer: Answer,
+    state: JobState,
+    billed_usd: Decimal | None,
+    is_shared: bool,
+) -> None:
+    mine, theirs, place = fleet
+    ended = await ended_elsewhere(mine, theirs, clock, bring=answer)
+    if is_shared:
+        await mine.sharing.lay_down_answer(ended.id)
+        assert await theirs.late.apply_shared(theirs.ledger, ended.id) is state
+    else:
+        place.trouble = AWAY
+        await mine.late.apply_own(mine.ledger)
+        assert mine.answers.job_ids() == ([ended.id] if state is _S.STORING else []), "until all of it is stored"
+    row = await mine.row(ended)
+    assert (row.state, row.billed_usd) == (state, billed_usd)
+    assert row.warnings == (() if state is _S.FAILED else (UNSENT,)), "and nobody misses it"
+    assert row.delivered_at is None
+
+
+UNSENT = (
+    "the provider answered after this job had ended as never sent (the job was planned too long ago to be started now; "
+    "its request was never sent): the answer counts"
+)
+
+
+async def test_a_driver_whose_plan_was_ended_meanwhile_finishes_the_job(
+    engine: Engine, clock: FakeClock, elsewhere: Ledger, tmp_path: Path
+) -> None:
+    """The database falls back while the request is under way, and another machine finds a plan that is too old."""
+    database = LedgerDatabase("sqlite", str(tmp_path / "ledger.db"))
+    plan = await engine.new()
+
+    async def late() -> Accepted:
+        database.query("DELETE FROM media_jobs")
+        database.insert("media_jobs", database.columns(plan))
+        clock.advance(60)
+        ended = end_badly(plan, Ending.PLAN_TOO_OLD, NOT_SENT, clock.now())
+        await elsewhere.save(plan, replace(ended, updated_at=clock.now()))
+        return ACCEPTED
+
+    engine.pictures.answers += [late]
+    engine.pictures.looks += [finished(billed_usd=Decimal("0.05"))]
+    await clock.play(engine.runner.drive(plan))
+    row = await engine.row(plan)
+    assert (row.state, row.settled_usd, row.provider_request_id) == (_S.DONE, Decimal("0.05"), "request-7")
+    assert row.warnings == (
+        f"the provider answered after this job had ended as never sent ({NOT_SENT.message}): the answer counts",
+    )
+    assert not engine.unwritten.exists()
+
+
+async def test_an_answer_that_cost_nothing_leaves_an_end_as_it_is(
+    engine: Engine, clock: FakeClock, elsewhere: Ledger, tmp_path: Path
+) -> None:
+    database = LedgerDatabase("sqlite", str(tmp_path / "ledger.db"))
+    plan = await engine.new()
+
+    async def late() -> Accepted:
+        database.query("DELETE FROM media_jobs")
+        database.insert("media_jobs", database.columns(plan))
+        clock.advance(60)
+        ended = end_badly(plan, Ending.PLAN_TOO_OLD, NOT_SENT, clock.now())
+        await elsewhere.save(plan, replace(ended, updated_at=clock.now()))
+        raise ProviderRejected("no such model")
+
+    engine.pictures.answers += [late]
+    await clock.play(engine.runner.drive(plan))
+    row = await engine.row(plan)
+    assert (row.state, row.attempt_token, row.warnings) == (_S.FAILED, None, ())
+    assert not engine.unwritten.exists(), "nobody has to look at it"
+
+
+# Of requests that were made twice, and answers that cannot be taken up at the start
+
+
+async def sent_again(mine: Engine, answer: Answer) -> Job:
+    """A job that another machine has sent once more and finished, and the answer to the first request, which it could
+    not see."""
+    job = await mine.new()
+    (mine.spool / f"{job.id}-0.inline").write_bytes(jpeg())
+    mine.answers.write(job.id, "first", answer)
+    for state in (_S.SUBMITTING, _S.STORING, _S.DONE):
+        job = await mine.ledger.save(job, carried(job, state))
+    return job
+
+
+async def test_the_answer_to_a_request_that_was_made_twice_is_set_aside(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was paid as well, and its bytes are its owner's."""
+    job = await sent_again(engine, finished(billed_usd=Decimal("0.05")))
+    await engine.late.apply_own(engine.ledger)
+    assert await engine.row(job) == job
+    assert engine.write_ahead.list_left() == ([], [job.id]), "ring-health names it"
+    assert sorted(path.name for path in engine.unwritten.iterdir()) == [f"{job.id}-0.inline", f"{job.id}.stale"]
+    assert '"billed_usd": "0.05"' in (engine.unwritten / f"{job.id}.stale").read_text()
+    assert engine.answers.job_ids() == []
+    assert f"job {job.id}: its request was made, and paid, twice; see {engine.unwritten}" in caplog.text
+
+
+async def test_a_second_answer_that_cost_nothing_is_forgotten(engine: Engine) -> None:
+    job = await sent_again(engine, NOT_SENT)
+    await engine.late.apply_own(engine.ledger)
+    assert not engine.answers.has(job.id)
+    assert not engine.unwritten.exists()
+
+
+async def test_what_a_courier_is_answered_after_the_start_is_taken_up_then(engine: Engine) -> None:
+    """It was stopped, its server died, and another machine has called the job unknown; nothing lies here yet."""
+    record = engine.record(await engine.new())
+    await record.write(carried(record.job, _S.SUBMITTING))
+    job = await engine.ledger.save(record.job, carried(record.job, _S.UNKNOWN))
+    with engine.answers.expect(job.id):
+        await engine.runner.catch_up()
+        engine.answers.write(job.id, job.attempt_token or "", finished(billed_usd=Decimal("0.05")))
+        await engine.runner.catch_up()
+        assert (await engine.row(job)).state is _S.UNKNOWN
+    await engine.runner.catch_up()
+    assert (await engine.row(job)).state is _S.STORING
+    asked = len(engine.ledger.calls)
+    await engine.runner.catch_up()
+    assert len(engine.ledger.calls) == asked, "nothing is left to look for"
+
+
+async def test_an_unreadable_answer_is_told_of_once(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    job = await engine.new()
+    path = engine.spool / f"{job.id}-answer.json"
+    path.symlink_to(path.name)  # to open it fails
+    for _ in range(3):
+        await engine.late.apply_own(engine.ledger)
+    assert caplog.text.count(f"job {job.id}: its answer cannot be read now: ") == 1
+    path.unlink()
+    engine.answers.write(job.id, "token", ACCEPTED)
+    await engine.late.apply_own(engine.ledger)
+    assert (await engine.row(job)).state is _S.RENDERING

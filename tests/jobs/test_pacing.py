@@ -25,9 +25,9 @@ from ring_mcp.jobs.queue.in_process import InProcessQueue
 from ring_mcp.ledger.sqlite import SqliteLedger
 from ring_mcp.providers.base import Running
 from tests.fake_clock import LIMIT_S, START, FakeClock
-from tests.jobs.engine import DRAIN_S, Engine, clip_plan, until
+from tests.jobs.engine import DRAIN_S, PACE, Engine, clip_plan, until
 from tests.jobs.scripted_provider import finished
-from tests.ledger_samples import left_behind, planned
+from tests.ledger_samples import carried, left_behind, planned
 
 UPKEEP = 2
 """The sweep and the heartbeat sleep beside the drivers."""
@@ -173,6 +173,23 @@ async def test_a_clip_that_was_taken_over_teaches_nothing(engine: Engine) -> Non
     await engine.queue.adopt(job)
     assert (await engine.ended(job)).state is JobState.DONE
     assert await engine.ledger.usual_duration(job.plan.model, sandbox=False) is None
+
+
+async def test_a_clip_taken_over_is_followed_from_when_it_was_sent(engine: Engine, clock: FakeClock) -> None:
+    """It had stood in line for an hour, which says nothing of when it will be done."""
+    for _ in range(4):
+        await engine.ledger.note_duration(clip_plan().model, 110.0, sandbox=False)
+    sent = {"submit_deadline_at": clock.now() + timedelta(seconds=PACE["video"].submit_limit_s)}
+    old = {"created_at": clock.now() - timedelta(hours=1)}
+    job = await engine.new(clip_plan(), **old)
+    job = await engine.ledger.save(job, carried(job, JobState.SUBMITTING, **sent))
+    job = await engine.ledger.save(job, carried(job, JobState.RENDERING))
+    engine.clips.looks += [Running(), finished(ending="mp4")]
+    await clock.play(engine.runner.drive(job, asked=True))
+    stretch_s = engine.runner._pacing.stretch_s
+    expected_s = await stretch_s(job, 5.0, 0.0, 1, urgent=True)
+    assert clock.monotonic() == pytest.approx(expected_s), "one rest between two looks"
+    assert expected_s < await stretch_s(job, 5.0, 3600.0, 1, urgent=True), "as if it were long overdue"
 
 
 async def rendering(engine: Engine, count: int) -> list[Job]:

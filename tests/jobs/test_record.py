@@ -15,10 +15,10 @@ import pytest
 from ring_mcp import telemetry
 from ring_mcp.domain import Job, JobState
 from ring_mcp.errors import JobMoved, LedgerError
-from ring_mcp.jobs.record import _MOST_DOUBTS, JobRecord
+from ring_mcp.jobs.record import _MOST_DOUBTS, KEEP_AFTER_S, JobRecord
 from ring_mcp.ledger.base import Ledger
 from tests.fake_clock import START, FakeClock
-from tests.jobs.engine import Engine
+from tests.jobs.engine import Engine, until
 from tests.jobs.test_events import Traced
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import OUTPUT, audit_row, carried, sample_asset
@@ -411,3 +411,82 @@ async def test_what_was_kept_and_is_no_news_changes_nothing(engine: Engine, toke
     await record.learn()
     assert record.job == before == await engine.row(before)
     assert [path.suffix for path in engine.unwritten.iterdir()] == left
+
+
+# A ledger that does not answer
+
+
+@pytest.mark.parametrize("method", ["save", "get"])
+async def test_a_handle_is_on_the_disk_while_the_ledger_does_not_answer(
+    engine: Engine, clock: FakeClock, method: str, elsewhere: Ledger
+) -> None:
+    """A process that is killed meanwhile must not take it along: only it has been told."""
+    record = await record_of(engine, JobState.SUBMITTING)
+    after = carried(record.job, JobState.RENDERING, provider_request_id="request-7")
+    gate = engine.ledger.hang(method)
+    looking = asyncio.create_task(record.write_what_is_lost() if method == "get" else asyncio.sleep(0))
+    await asyncio.sleep(0)
+    writing = asyncio.create_task(record.write(after, [row := audit_row()]))
+    await until(lambda: kept_aside(engine, after) is not None)
+    assert not writing.done()
+    await engine.write_ahead.replay(elsewhere)  # as the next start does it, after a kill
+    stored = await engine.ledger._ledger.get(after.id)
+    assert (stored.state, stored.provider_request_id, stored.owner) == (JobState.RENDERING, "request-7", None)
+    assert len(await elsewhere.records("generated_images", [row.id])) == 1
+    gate.set()
+    with pytest.raises(JobMoved):
+        await writing
+    await asyncio.gather(looking, return_exceptions=True)
+
+
+async def test_facts_that_were_kept_before_stay_where_another_process_was_quicker(
+    engine: Engine, elsewhere: Ledger
+) -> None:
+    """They may be all there is: whoever reads them next decides."""
+    record = await record_of(engine, JobState.SUBMITTING)
+    kept = carried(record.job, JobState.RENDERING)
+    engine.write_ahead.keep(kept, [])
+    gate = engine.ledger.hang("save")
+    learning = asyncio.create_task(record.learn())
+    await asyncio.wait({learning}, timeout=KEEP_AFTER_S + 0.2)
+    await elsewhere.save(record.job, carried(record.job, JobState.FAILED))
+    gate.set()
+    with pytest.raises(JobMoved):
+        await learning
+    assert kept_aside(engine, kept) is not None
+
+
+async def test_what_a_slow_ledger_takes_in_the_end_is_not_kept(engine: Engine) -> None:
+    record = await record_of(engine, JobState.SUBMITTING)
+    gate = engine.ledger.hang("save")
+    writing = asyncio.create_task(record.write(carried(record.job, JobState.RENDERING)))
+    await until(lambda: kept_aside(engine, record.job) is not None)
+    gate.set()
+    assert (await writing).state is JobState.RENDERING
+    assert (kept_aside(engine, record.job), record.is_behind) == (None, False)
+    assert await engine.row(record.job) == record.job
+
+
+async def test_what_a_slow_ledger_refuses_in_the_end_stays_kept(engine: Engine) -> None:
+    record = await record_of(engine, JobState.SUBMITTING)
+    gate = engine.ledger.hang("save")
+    engine.ledger.fail("save")
+    writing = asyncio.create_task(record.write(carried(record.job, JobState.RENDERING)))
+    await until(lambda: kept_aside(engine, record.job) is not None)
+    gate.set()
+    await writing
+    assert record.is_behind
+    kept = kept_aside(engine, record.job)
+    assert kept is not None
+    assert kept["job"]["state"] == "rendering"
+
+
+async def test_no_intent_is_kept_that_a_slow_ledger_has_not_taken(engine: Engine) -> None:
+    """It is sent only once it is written: kept, it would look as if it had been."""
+    record = await record_of(engine)
+    gate = engine.ledger.hang("save")
+    writing = asyncio.create_task(record.write(carried(record.job, JobState.SUBMITTING), must=True))
+    await asyncio.wait({writing}, timeout=KEEP_AFTER_S + 0.2)
+    assert not engine.unwritten.exists()
+    gate.set()
+    await writing

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ from ring_mcp.jobs.rendering import (
 )
 from ring_mcp.providers.base import Running
 from tests.fake_clock import START, FakeClock
-from tests.jobs.engine import PACE, Engine, clip_plan
+from tests.jobs.engine import PACE, Engine, clip_plan, started_engine
 from tests.jobs.scripted_provider import REQUEST_ID, finished
 from tests.ledger_samples import PRICE_USD, TROUBLE, carried, planned
 
@@ -277,6 +278,36 @@ async def test_how_late_a_job_is_counts_from_when_it_was_sent(engine: Engine) ->
         record = engine.record(replace(carried(sent, JobState.RENDERING)))
         engine.pictures.looks += [Running()]
         assert isinstance(await engine.rendering.look(record, job.created_at, 0), answer)
+
+
+async def sent_ago(engine: Engine, seconds: float) -> JobRecord:
+    """The record of a picture that was opened an hour ago, stood in line, and was sent by another process."""
+    job = await engine.new(created_at=engine.clock.now() - timedelta(hours=1))
+    deadline_at = engine.clock.now() + timedelta(seconds=PICTURE.submit_limit_s - seconds)
+    job = await engine.ledger.save(job, replace(carried(job, JobState.SUBMITTING), submit_deadline_at=deadline_at))
+    return engine.record(await engine.ledger.save(job, carried(job, JobState.RENDERING)))
+
+
+@pytest.mark.parametrize(("seconds", "ago_s"), [(2, 2), (7200, 3600), (-5, 0)])
+async def test_how_long_ago_a_job_was_sent_is_told_by_its_row(engine: Engine, seconds: float, ago_s: float) -> None:
+    """Not longer than it was open, whatever the time-outs of its sender were, nor less than nothing."""
+    assert engine.rendering.count_age_s(await sent_ago(engine, seconds)) == ago_s
+
+
+async def test_looks_begin_soon_at_a_job_that_stood_in_line(tmp_path: Path, clock: FakeClock) -> None:
+    async with started_engine(tmp_path, clock, pace={**PACE, "image": replace(PICTURE, first_pause_s=0.25)}) as engine:
+        record = await sent_ago(engine, 2)
+        engine.pictures.looks += [Running()]
+        assert await engine.rendering.look(record, START, 0) == Pause(0.5)
+
+
+@pytest.mark.parametrize("answer", [Running(), ProviderUnavailable("503")])
+async def test_a_parked_job_rests_by_when_it_was_sent(engine: Engine, answer: Any) -> None:
+    record = await sent_ago(engine, 1000)
+    engine.pictures.looks += [answer]
+    parked = await engine.rendering.look(record, START - timedelta(hours=1), 0)
+    assert isinstance(parked, Park)
+    assert parked.look_again_s == 100.0
 
 
 async def test_a_result_that_comes_late_is_taken_all_the_same(engine: Engine) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from tests.fake_clock import LIMIT_S, FakeClock
 from tests.jobs.engine import Engine, new_id, started_engine
 from tests.jobs.shared_folder import PAGE, SharedFolder
 from tests.jobs.test_tidying import in_state
+from tests.ledger_samples import carried
 
 AWAY = StorageError("the bucket is away")
 SHA256 = "1" * 64
@@ -114,8 +117,11 @@ async def test_what_a_driver_here_or_a_late_answer_needs_stays(
     engine: Engine, upkeep: SharedUpkeep, clock: FakeClock
 ) -> None:
     ended, unknown = await in_state(engine, _S.DONE), await in_state(engine, _S.UNKNOWN)
-    names = [*came_here(engine, ended), *came_here(engine, unknown)]
+    unsent, sent_again = await engine.new(), await in_state(engine, _S.DONE)
+    names = [*came_here(engine, ended), *came_here(engine, unknown), *came_here(engine, unsent)]
+    names += came_here(engine, replace(sent_again, attempt_token="first"))
     await engine.ledger.save(unknown, resolve_by_hand(unknown, paid=True, now=clock.now()))
+    await engine.ledger.save(unsent, carried(unsent, _S.FAILED, settled_usd=Decimal(0)))
     engine.runner._records[ended.id] = engine.record(ended)
     await upkeep.look_after_own()
     assert left(engine) == sorted(names)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import uuid
 from dataclasses import replace
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,13 @@ from ring_mcp.errors import (
 )
 from ring_mcp.jobs.outcomes import Park, Pause, back_off_s, slow_look_s
 from ring_mcp.jobs.record import JobRecord
-from ring_mcp.jobs.rendering import GONE_AFTER_S, LOOKS_BEFORE_GONE, pause_after_gone_s
+from ring_mcp.jobs.rendering import (
+    GONE_AFTER_S,
+    LOOKS_BEFORE_GONE,
+    TRIES_BEFORE_CUT_IS_TAKEN,
+    TRIES_BEFORE_TAKEN,
+    pause_after_gone_s,
+)
 from ring_mcp.jobs.storing import FRAME_WITHIN_S, LET_GO_AFTER_S, MEDIA_GONE_AFTER_S
 from ring_mcp.media.decoding import Decoder, Decoders
 from ring_mcp.providers.base import Downloaded, Finished
@@ -585,3 +593,78 @@ async def test_a_result_is_delivered_where_no_decoder_can_be_started(clock: Fake
         assert await engine.storing.store(record, 1) is None
         (warning,) = record.job.warnings
     assert "no decoder can be started on this machine (Resource temporarily unavailable)" in warning
+
+
+# Clips that were cut off on their way
+
+
+async def stored_in_the_end(engine: Engine, clock: FakeClock, *files: bytes) -> Job:
+    record = await storing_job(engine, plan=clip_plan())
+    engine.clips.files += files
+    return await clock.play(engine.runner.drive(record.job))
+
+
+async def test_a_clip_that_is_cut_for_minutes_comes_whole_in_the_end(engine: Engine, clock: FakeClock) -> None:
+    """A proxy cuts every download, for longer than a few tries take."""
+    job = await stored_in_the_end(engine, clock, *[FILES["mp4"][:-100]] * TRIES_BEFORE_CUT_IS_TAKEN)
+    (asset,) = job.assets
+    assert (job.state, job.warnings, asset.size_bytes) == (JobState.DONE, (), len(FILES["mp4"]))
+    assert clock.monotonic() > 300
+
+
+async def test_a_clip_that_is_always_cut_is_kept_and_told_of(engine: Engine, clock: FakeClock) -> None:
+    cut = FILES["mp4"][:-100]
+    job = await stored_in_the_end(engine, clock, *[cut] * 99)
+    (asset,) = job.assets
+    assert (job.state, asset.size_bytes) == (JobState.DONE, len(cut))
+    assert len(engine.clips.fetched) == TRIES_BEFORE_CUT_IS_TAKEN + 1
+    assert job.warnings == (
+        f"output 1 of 1: a video was expected, but the provider sent an incomplete MP4 file of {len(cut)} bytes; it is "
+        "kept as it came, and ends early or does not play: its temporary address may give the whole clip for some time "
+        "yet",
+    )
+    assert clock.monotonic() < LET_GO_AFTER_S
+
+
+def clip_in_pieces(path: Path, *, lasts_s: int) -> tuple[bytes, bytes]:
+    """A real clip, and the same cut off between two of its pieces."""
+    import av
+
+    with av.open(str(path), "w", format="mp4", options={"movflags": "frag_keyframe+empty_moov"}) as container:
+        stream = container.add_stream("h264", rate=24)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 64, "yuv420p", 12
+        for number in range(24 * lasts_s):
+            frame = av.VideoFrame(64, 64, "yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, 24)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    data = path.read_bytes()
+    starts = [match.start() - 4 for match in re.finditer(b"moof", data)]
+    return data, data[: starts[len(starts) // 2]]
+
+
+async def test_a_clip_that_was_cut_between_its_pieces_is_fetched_again(
+    engine: Engine, clock: FakeClock, tmp_path: Path
+) -> None:
+    whole, cut = clip_in_pieces(tmp_path / "clip.mp4", lasts_s=6)
+    job = await stored_in_the_end(engine, clock, *[cut] * TRIES_BEFORE_TAKEN, whole)
+    (asset,) = job.assets
+    assert (job.state, job.warnings, asset.size_bytes) == (JobState.DONE, (), len(whole))
+
+
+@pytest.mark.parametrize(("plan", "tries"), [({}, TRIES_BEFORE_TAKEN + 1), ({"generation_kind": "extend"}, 1)])
+async def test_a_clip_that_stays_much_shorter_than_asked_is_told(
+    engine: Engine, clock: FakeClock, tmp_path: Path, plan: dict[str, Any], tries: int
+) -> None:
+    """Nobody knows how long an extended one should be."""
+    _, cut = clip_in_pieces(tmp_path / "clip.mp4", lasts_s=6)
+    engine.clips.files += [cut] * 99
+    record = await storing_job(engine, plan=clip_plan(duration_s=6, **plan))
+    job = await clock.play(engine.runner.drive(record.job))
+    (asset,) = job.assets
+    told = (
+        f"output 1 of 1: the clip lasts {asset.duration_s:.1f} s, and 6 s were asked for: if it ends early, its "
+        "temporary address may give the whole clip for some time yet"
+    )
+    assert (job.state, job.warnings) == (JobState.DONE, () if plan else (told,))
+    assert len(engine.clips.fetched) == tries

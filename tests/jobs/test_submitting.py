@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -28,9 +28,12 @@ from ring_mcp.errors import (
     StorageRefused,
 )
 from ring_mcp.jobs.answers import Answer
+from ring_mcp.jobs.courier import CourierSilent
 from ring_mcp.jobs.late_answers import LOOK_FOR_ANSWER_S, LOOK_FOR_OTHERS_S
 from ring_mcp.jobs.outcomes import SUBMIT_MARGIN_S, Pause
+from ring_mcp.jobs.rates import PREPARED_AT_ONCE
 from ring_mcp.jobs.submitting import STALE_PLAN_S, WAIT_FOR_STORAGE_S, WRITE_AGAIN_S
+from ring_mcp.presets import load_presets
 from ring_mcp.providers.base import MOST_PAUSES_S, Accepted, Finished, Inputs, Running
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import PACE, Engine, clip_plan, started_engine, until
@@ -357,6 +360,8 @@ class ScriptedCourier:
         self._answer = answer
         self.is_there = is_there
         self.is_asked = asyncio.Event()
+        self.begin_within_s = 0.0
+        self.make: Callable[[str], Awaitable[Finished]] | None = None
 
     async def take(self, job_id: str, attempt_token: str) -> bool:
         self.said.append("take")
@@ -367,13 +372,24 @@ class ScriptedCourier:
         self.said.append("drop")
 
     async def submit(
-        self, job_id: str, attempt_token: str, kind: str, plan: Plan, inputs: Inputs, *, deadline_s: float
+        self,
+        job_id: str,
+        attempt_token: str,
+        kind: str,
+        plan: Plan,
+        inputs: Inputs,
+        *,
+        deadline_s: float,
+        begin_within_s: float,
     ) -> Accepted | Finished:
         self.said.append(f"submit {kind} {deadline_s:.0f}")
+        self.begin_within_s = begin_within_s
         self.tokens.add(attempt_token)
         self.is_asked.set()
         if isinstance(self._answer, Exception):
             raise self._answer
+        if self.make is not None:
+            return await self.make(job_id)
         if callable(self._answer):
             self._answer = await self._answer()
         answer: Accepted | Finished = self._answer
@@ -394,6 +410,7 @@ async def test_a_request_whose_answer_is_the_result_is_made_by_the_courier(tmp_p
         await engine.submitting.submit(record)
         assert courier.said == ["take", f"submit image {PACE['image'].submit_timeout_s:.0f}"]
         assert courier.tokens == {record.job.attempt_token}
+        assert courier.begin_within_s == SUBMIT_MARGIN_S, "begun later, it might end when others have given it up"
         assert (record.job.state, record.job.billed_usd) == (JobState.STORING, BILLED)
         assert (record.is_carried, engine.pictures.submitted) == (True, [])
 
@@ -506,6 +523,48 @@ async def test_an_answer_that_a_courier_still_awaits_is_waited_for(engine: Engin
         assert await engine.submitting.give_up_orphan(record) == Pause(LOOK_FOR_ANSWER_S)
         assert record.job.state is JobState.SUBMITTING
     assert LOOK_FOR_ANSWER_S == 0.5
+
+
+async def test_a_courier_that_is_stopped_for_long_is_told_of_once(engine: Engine, clock: FakeClock) -> None:
+    record = engine.record(await orphan(engine))
+    with engine.answers.expect(record.job.id):
+        for seconds in (120, 1, 1):
+            clock.advance(seconds)
+            assert (await engine.row(record.job)).failure is None or seconds == 1
+            assert await engine.submitting.give_up_orphan(record) == Pause(LOOK_FOR_ANSWER_S)
+        row = await engine.row(record.job)
+        assert (row.state, row.version) == (JobState.SUBMITTING, 3)
+        assert row.failure is not None
+        assert row.failure.message.endswith("(a courier) is stopped or hangs: its answer is waited for")
+        engine.answers.write(row.id, row.attempt_token or "", finished(billed_usd=BILLED))
+    assert await engine.submitting.give_up_orphan(record) is None
+    assert ((await engine.row(row)).state, record.job.failure) == (JobState.STORING, None)
+
+
+async def test_jobs_of_a_courier_that_says_nothing_hold_no_places(tmp_path: Path, clock: FakeClock) -> None:
+    """The line has four, and they would be held for as long as it is stopped."""
+    courier, pictures, held = ScriptedCourier(), ScriptedProvider(answers_with_result=True), list[str]()
+    async with (
+        contextlib.AsyncExitStack() as stack,
+        started_engine(tmp_path, clock, courier=courier, pictures=pictures, presets=load_presets()) as engine,
+    ):
+
+        async def make(job_id: str) -> Finished:
+            if len(held) == PREPARED_AT_ONCE:
+                return finished(billed_usd=BILLED)
+            held.append(job_id)
+            stack.enter_context(engine.answers.expect(job_id))
+            raise CourierSilent(4711)
+
+        courier.make = make
+        jobs = [await engine.new() for _ in range(PREPARED_AT_ONCE + 1)]
+        driving = [asyncio.create_task(engine.runner.drive(job)) for job in jobs]
+        await clock.play(asyncio.wait(driving, return_when=asyncio.FIRST_COMPLETED))
+        states = {job.id: (await engine.row(job)).state for job in jobs}
+        assert states == {job.id: JobState.SUBMITTING if job.id in held else JobState.DONE for job in jobs}
+        for task in driving:
+            task.cancel()
+        await asyncio.gather(*driving, return_exceptions=True)
 
 
 async def test_an_answer_that_lies_in_the_spool_is_taken(engine: Engine) -> None:

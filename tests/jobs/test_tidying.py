@@ -25,7 +25,7 @@ from ring_mcp.jobs.tidying import (
 from ring_mcp.ledger.base import Ledger
 from tests.fake_clock import FakeClock
 from tests.jobs.engine import Engine, new_id
-from tests.jobs.scripted_provider import finished
+from tests.jobs.scripted_provider import finished, jpeg
 from tests.ledger_samples import carried
 
 KEEP_S = 30 * 24 * 3600.0
@@ -209,6 +209,22 @@ async def test_what_a_start_would_still_tell_the_ledger_is_not_left_over(engine:
     for job in (answered, kept):
         (engine.spool / f"{job.id}-0.inline").write_bytes(b"x")
     assert await list_leftovers(engine.spool.parent, engine.ledger, KEEP_S) == []
+
+
+async def test_what_cannot_be_taken_up_yet_is_not_tidied_away(engine: Engine) -> None:
+    """Of one job the answer cannot be read now, of another a courier is still writing it; both rows have ended."""
+    unread, awaited, ended = [await in_state(engine, _S.FAILED) for _ in range(3)]
+    for job in (unread, awaited, ended):
+        (engine.spool / f"{job.id}-0.inline").write_bytes(jpeg())
+    path = engine.spool / f"{unread.id}-answer.json"
+    engine.answers.write(unread.id, "token", finished())
+    aside = path.rename(path.with_name("aside"))
+    path.symlink_to(path.name)
+    with engine.answers.expect(awaited.id):
+        await engine.clock.play(tidy_after(engine.runner.catch_up, engine.spool, engine.ledger, engine.clock, KEEP_S))
+        aside.replace(path)
+        kept = {f"{job.id}-0.inline" for job in (unread, awaited)}
+        assert left(engine) == {*kept, path.name, f"{awaited.id}-courier.lock"}
 
 
 async def test_ends_kept_aside_are_written_before_the_spool_is_tidied(engine: Engine) -> None:

@@ -368,3 +368,29 @@ async def test_a_ledger_that_is_away_leaves_the_facts_for_the_next_time(engine: 
     assert names(engine) == [f"{stored.id}.json"]
     await replayed(engine)
     assert (await engine.row(stored)).state is JobState.RENDERING
+
+
+async def ended_unsent(engine: Engine) -> tuple[Job, Job]:
+    """An attempt that is under way, and its row: it fell back to a plan, which another machine has ended."""
+    plan = await engine.new()
+    ended = await engine.ledger.save(plan, carried(plan, JobState.FAILED, settled_usd=Decimal(0)))
+    return carried(plan, JobState.SUBMITTING), ended
+
+
+async def test_a_handle_kept_aside_counts_although_its_plan_was_ended(engine: Engine) -> None:
+    sent, ended = await ended_unsent(engine)
+    engine.write_ahead.keep(carried(sent, JobState.RENDERING), [])
+    await replayed(engine)
+    row = await engine.row(ended)
+    assert (row.state, row.owner, row.attempt_token) == (JobState.RENDERING, None, sent.attempt_token)
+    assert (row.settled_usd, row.finished_at, row.due_at) == (None, None, sent.updated_at)
+    assert row.warnings[0].startswith("the provider answered after this job had ended as never sent (")
+    assert names(engine) == []
+
+
+async def test_a_refusal_kept_aside_is_no_news_of_an_ended_plan(engine: Engine) -> None:
+    sent, ended = await ended_unsent(engine)
+    engine.write_ahead.keep(carried(sent, JobState.FAILED, settled_usd=Decimal(0)), [])
+    await replayed(engine)
+    assert await engine.row(ended) == ended
+    assert names(engine) == [], "nobody has to look at it"

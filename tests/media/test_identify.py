@@ -19,7 +19,7 @@ from ring_mcp.domain import MediaFile, MediaKind
 from ring_mcp.errors import ProviderBadReply
 from ring_mcp.media.bounds import MAX_PIXELS
 from ring_mcp.media.clip import measure_clip, write_poster
-from ring_mcp.media.identify import describe, hash_file, identify, identify_result
+from ring_mcp.media.identify import CutClip, describe, hash_file, identify, identify_result
 from ring_mcp.media.natives import InThisProcess
 from tests.media_bytes import box, mp4
 
@@ -218,14 +218,25 @@ def test_a_file_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
         hash_file(tmp_path / "gone")
 
 
-def kept(tmp_path: Path, data: bytes, expected: MediaKind, *, only_copy: bool = False) -> MediaFile:
+def kept(
+    tmp_path: Path, data: bytes, expected: MediaKind, *, only_copy: bool = False, even_cut: bool = True
+) -> MediaFile:
     path = tmp_path / "spool"
     path.write_bytes(data)
     size_bytes, sha256 = hash_file(path)
     return identify_result(
-        path, NATIVES, size_bytes=size_bytes, sha256=sha256, expected=expected, anyway=True, only_copy=only_copy
+        path,
+        NATIVES,
+        size_bytes=size_bytes,
+        sha256=sha256,
+        expected=expected,
+        anyway=True,
+        even_cut=even_cut,
+        only_copy=only_copy,
     )
 
+
+CUT_CLIP = box(b"ftyp", b"isom\0\0\0\0") + box(b"mdat", b"\0" * 9)
 
 DOUBTFUL: dict[str, tuple[bytes, MediaKind, str, str]] = {
     "a cut JPEG": (picture("JPEG")[:-4000], "image", "image/jpeg", "jpg"),
@@ -234,7 +245,7 @@ DOUBTFUL: dict[str, tuple[bytes, MediaKind, str, str]] = {
     "HEIC": (mp4(b"heic"), "image", "image/heic", "heic"),
     "a clip in place of a picture": (mp4(), "image", "video/mp4", "mp4"),
     "a picture in place of a clip": (picture("WEBP"), "video", "image/webp", "webp"),
-    "a clip without its index": (box(b"ftyp", b"isom\0\0\0\0") + box(b"mdat", b"\0" * 9), "video", "video/mp4", "mp4"),
+    "a clip without its index": (CUT_CLIP, "video", "video/mp4", "mp4"),
     "Matroska": (webm(b"matroska"), "video", "video/x-matroska", "mkv"),
     "a PDF": (b"%PDF-1.7", "image", "application/octet-stream", "bin"),
     "bytes": (b"\x00\x01\x02\xff" * 10, "image", "application/octet-stream", "bin"),
@@ -249,8 +260,18 @@ def test_what_was_paid_for_is_kept_with_its_doubt(
     why = refusal(tmp_path, data, expected)
     media = kept(tmp_path, data, expected, only_copy=only_copy)
     assert (media.content_type, media.extension) == (content_type, extension)
-    assert media.doubt == f"{why}; it is kept as it came"
+    more = CUT if data == CUT_CLIP and not only_copy else ""
+    assert media.doubt == f"{why}; it is kept as it came{more}"
     assert media.size_bytes == len(data)
+
+
+CUT = ", and ends early or does not play: its temporary address may give the whole clip for some time yet"
+
+
+def test_a_clip_that_was_cut_off_is_asked_for_longer_than_others(tmp_path: Path) -> None:
+    with pytest.raises(CutClip):
+        kept(tmp_path, CUT_CLIP, "video", even_cut=False)
+    assert kept(tmp_path, picture("WEBP"), "video", even_cut=False).doubt, "what is none does not become one"
 
 
 def test_what_is_as_it_should_be_is_kept_without_a_doubt(tmp_path: Path) -> None:

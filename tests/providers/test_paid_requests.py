@@ -447,6 +447,25 @@ async def test_a_request_past_its_deadline_is_aborted_visibly() -> None:
     assert len(server.posts) == 1
 
 
+async def test_an_answer_that_came_while_the_process_was_stopped_is_read() -> None:
+    """It was paid for, and lies in the socket when the process goes on, long after its deadline."""
+    goes_on = asyncio.Event()
+
+    async def answer_late(connection: Connection) -> None:
+        await connection.request()
+        await goes_on.wait()
+        await connection.send(HANDLE)
+
+    async with RawServer(answer_late) as server, connected(server.url, limit_s=10 * LIMIT_S) as provider_http:
+        call = asyncio.create_task(post(provider_http))
+        await asyncio.wait_for(server.request_came.wait(), LIMIT_S)
+        let_pass(2 * LIMIT_S)
+        await asyncio.sleep(0)
+        goes_on.set()
+        async with asyncio.timeout(LIMIT_S):
+            assert (await call).json == {"request_id": "r-1"}
+
+
 async def test_an_answer_that_trickles_in_is_aborted_by_the_deadline_too() -> None:
     began = asyncio.Event()
 
