@@ -10,7 +10,7 @@ import base64
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ from ring_mcp.server.toolbox import Toolbox
 from ring_mcp.tools.envelope import failure, internal_error, log_internal, success
 from ring_mcp.tools.reading_aside import is_large, read_aside
 from ring_mcp.tools.resources import JOB_TEMPLATE, JSON_TYPE, PRESETS_URI, Content, Resources
-from ring_mcp.tools.tool import Caller, Tool, explain_unknown, find_tool
+from ring_mcp.tools.tool import Caller, Tool, explain_unknown, find_name
 
 if TYPE_CHECKING:
     from ring_mcp.app import App
@@ -103,19 +103,21 @@ def build_server(
     async def list_tools(
         ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        return list_all(with_viewer=apps.may_show(ctx))
+        with _hide_errors("tools/list"):
+            return list_all(with_viewer=apps.may_show(ctx))
 
     async def call_tool(
         ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult | dict[str, Any]:
-        tool = find_tool(tools, params.name)
-        if tool is None:
+        name = find_name(tools, params.name)
+        if name is None:
             raise MCPError(code=types.INVALID_PARAMS, message=explain_unknown("tool", params.name, tools))
 
         async def progress(percent: float, message: str) -> None:
             await ctx.session.report_progress(percent, 100, message)
 
         try:
+            tool = tools[name]  # which may have to be loaded, and whatever is loaded late may be broken
             # Inside the try: over stdio the caller was not identified before, and a refusal has to become an answer.
             actor_id = await identify(ctx)
             arguments = await read_aside(
@@ -132,39 +134,30 @@ def build_server(
         except RingError as exc:
             return failure(exc, **getattr(exc, "extra", {}))
         except Exception as exc:  # the one error boundary of a tool call
-            return internal_error(exc, tool.name)
+            return internal_error(exc, name)
 
     async def read_resource(
         ctx: ServerRequestContext[Any], params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
         uri = str(params.uri)
-        try:
+        # What the 2026 protocol wants for a resource that is not there.
+        with _hide_errors("resources/read", data={"uri": uri}):
             found = await resources.read(uri, await identify(ctx))
-        except RingError as exc:
-            # What the 2026 protocol wants for a resource that is not there.
-            raise MCPError(code=types.INVALID_PARAMS, message=exc.message, data={"uri": uri}) from exc
-        except Exception as exc:  # the one error boundary of a read, as above
-            incident = log_internal(exc, "resources/read")
-            raise MCPError(code=types.INTERNAL_ERROR, message=f"internal error, request {incident}") from exc
         return types.ReadResourceResult(contents=[_content(uri, found)])
 
     async def list_prompts(
         ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListPromptsResult:
-        return types.ListPromptsResult(prompts=[_describe_prompt(prompt) for prompt in prompts()])
+        with _hide_errors("prompts/list"):
+            return types.ListPromptsResult(prompts=[_describe_prompt(prompt) for prompt in prompts()])
 
     async def get_prompt(ctx: ServerRequestContext[Any], params: types.GetPromptRequestParams) -> types.GetPromptResult:
-        prompt = next((prompt for prompt in prompts() if prompt.name == params.name), None)
-        if prompt is None:
-            names = [each.name for each in prompts()]
-            raise MCPError(code=types.INVALID_PARAMS, message=explain_unknown("prompt", params.name, names))
-        try:
+        with _hide_errors("prompts/get"):
+            prompt = next((prompt for prompt in prompts() if prompt.name == params.name), None)
+            if prompt is None:
+                names = [each.name for each in prompts()]
+                raise MCPError(code=types.INVALID_PARAMS, message=explain_unknown("prompt", params.name, names))
             text = prompt.text(params.arguments or {})
-        except RingError as exc:
-            raise MCPError(code=types.INVALID_PARAMS, message=exc.message) from exc
-        except Exception as exc:  # the one error boundary of a prompt
-            incident = log_internal(exc, "prompts/get")
-            raise MCPError(code=types.INTERNAL_ERROR, message=f"internal error, request {incident}") from exc
         message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=text))
         return types.GetPromptResult(description=prompt.description, messages=[message])
 
@@ -188,6 +181,20 @@ def build_server(
     if tasks is not None:
         tasks.add_to(server)
     return server
+
+
+@contextlib.contextmanager
+def _hide_errors(what: str, data: Any = None) -> Iterator[None]:
+    """The one error boundary of what is no tool's call. ``data``: what goes with a refusal."""
+    try:
+        yield
+    except MCPError:
+        raise
+    except RingError as exc:
+        raise MCPError(code=types.INVALID_PARAMS, message=exc.message, data=data) from exc
+    except Exception as exc:  # whatever it is: the SDK would send its text
+        incident = log_internal(exc, what)
+        raise MCPError(code=types.INTERNAL_ERROR, message=f"internal error, request {incident}") from exc
 
 
 async def list_resources(
