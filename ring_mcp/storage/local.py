@@ -125,8 +125,10 @@ class LocalStorage(OpenUrls):
         return any(os.path.islink(step) for step in itertools.islice(steps, 1, None))  # noqa: PTH114
 
     def _leads_inside(self, target: Path) -> bool:
+        """The folder, too: a file is put beside what has its name, and that may be a symlink back."""
         try:
-            return target.resolve().is_relative_to(self._root.resolve())
+            root = self._root.resolve()
+            return all(step.resolve().is_relative_to(root) for step in (target.parent, target))
         except (OSError, RuntimeError):  # a loop of symlinks
             return False
 

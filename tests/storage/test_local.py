@@ -234,6 +234,16 @@ async def test_a_folder_moved_out_behind_a_symlink_is_refused(tmp_path: Path, li
     assert storage.local_path(stored.url) is None
 
 
+async def test_a_symlink_that_leads_back_does_not_open_its_folder(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    (outside / "og").mkdir(parents=True)
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "generated").symlink_to(outside)
+    (outside / "og" / Path(KEY).name).symlink_to(tmp_path / "files" / "x")
+    with pytest.raises(StorageRefused, match="symlink"):
+        await LocalStorage(tmp_path / "files").put(KEY, spool(tmp_path / "s", b"x"), {})
+
+
 async def test_a_symlink_to_another_folder_of_the_storage_serves(tmp_path: Path) -> None:
     (tmp_path / "files" / "old").mkdir(parents=True)
     (tmp_path / "files" / "generated").symlink_to("old")
