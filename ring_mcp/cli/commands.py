@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -20,7 +22,7 @@ _CONFIGURATION_CODES = (ConfigError.code, Unauthorized.code)  # codes: a server 
 
 
 class RingGroup(click.Group):
-    """Turns a RingError into one message and an exit status, never a traceback."""
+    """Turns a RingError, and a stdout that takes nothing, into one message and an exit status, never a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -34,6 +36,25 @@ class RingGroup(click.Group):
                 click.echo(safe_lines(exc.next_action), err=True)
             # Two statuses, so that a program can tell what a person has to correct from what may work later.
             sys.exit(EXIT_BAD_CONFIGURATION if exc.code in _CONFIGURATION_CODES else EXIT_FAILED)
+        except OSError as exc:
+            if exc.errno == errno.EPIPE or not _is_stdout_broken():  # a pipe that nobody reads is click's to end
+                raise
+            click.echo(f"error: what it says cannot be written: {exc.strerror}", err=True)
+            click.echo("Make room, or print elsewhere; `ring-mcp jobs list` shows what was made.", err=True)
+            sys.exit(EXIT_FAILED)
+
+
+def _is_stdout_broken() -> bool:
+    """Whether what could not be written was on its way to stdout; it is given up then."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Or the interpreter tries it once more, and ends with a status of its own.
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)
+        return True
+    return False
 
 
 @click.group(cls=RingGroup, invoke_without_command=True)
