@@ -10,7 +10,7 @@ import base64
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +25,10 @@ from ring_mcp.errors import RingError
 from ring_mcp.package_data import data_path
 from ring_mcp.server import apps
 from ring_mcp.server.asking import InputNeeded, read_asking
-from ring_mcp.server.operations import MeasuredOperations
+from ring_mcp.server.operations import MeasuredOperations, hide_errors
 from ring_mcp.server.tasks import Identify, Tasks
 from ring_mcp.server.toolbox import Toolbox
-from ring_mcp.tools.envelope import failure, internal_error, log_internal, success
+from ring_mcp.tools.envelope import failure, internal_error, success
 from ring_mcp.tools.reading_aside import is_large, read_aside
 from ring_mcp.tools.resources import JOB_TEMPLATE, JSON_TYPE, PRESETS_URI, Content, Resources
 from ring_mcp.tools.tool import Caller, Tool, explain_unknown, find_name
@@ -103,8 +103,7 @@ def build_server(
     async def list_tools(
         ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        with _hide_errors("tools/list"):
-            return list_all(with_viewer=apps.may_show(ctx))
+        return list_all(with_viewer=apps.may_show(ctx))
 
     async def call_tool(
         ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
@@ -140,24 +139,27 @@ def build_server(
         ctx: ServerRequestContext[Any], params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
         uri = str(params.uri)
-        # What the 2026 protocol wants for a resource that is not there.
-        with _hide_errors("resources/read", data={"uri": uri}):
+        try:
             found = await resources.read(uri, await identify(ctx))
+        except RingError as exc:
+            # What the 2026 protocol wants for a resource that is not there.
+            raise MCPError(code=types.INVALID_PARAMS, message=exc.message, data={"uri": uri}) from exc
         return types.ReadResourceResult(contents=[_content(uri, found)])
 
     async def list_prompts(
         ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListPromptsResult:
-        with _hide_errors("prompts/list"):
-            return types.ListPromptsResult(prompts=[_describe_prompt(prompt) for prompt in prompts()])
+        return types.ListPromptsResult(prompts=[_describe_prompt(prompt) for prompt in prompts()])
 
     async def get_prompt(ctx: ServerRequestContext[Any], params: types.GetPromptRequestParams) -> types.GetPromptResult:
-        with _hide_errors("prompts/get"):
-            prompt = next((prompt for prompt in prompts() if prompt.name == params.name), None)
-            if prompt is None:
-                names = [each.name for each in prompts()]
-                raise MCPError(code=types.INVALID_PARAMS, message=explain_unknown("prompt", params.name, names))
+        prompt = next((prompt for prompt in prompts() if prompt.name == params.name), None)
+        if prompt is None:
+            names = [each.name for each in prompts()]
+            raise MCPError(code=types.INVALID_PARAMS, message=explain_unknown("prompt", params.name, names))
+        try:
             text = prompt.text(params.arguments or {})
+        except RingError as exc:
+            raise MCPError(code=types.INVALID_PARAMS, message=exc.message) from exc
         message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=text))
         return types.GetPromptResult(description=prompt.description, messages=[message])
 
@@ -168,12 +170,12 @@ def build_server(
         website_url="https://github.com/ring-mcp/ring-mcp",
         icons=[load_icon()],
         instructions=INSTRUCTIONS,
-        on_list_tools=list_tools,
+        on_list_tools=hide_errors(list_tools),
         on_list_resources=list_resources,
         on_list_resource_templates=list_templates,
-        on_read_resource=read_resource,
-        on_list_prompts=list_prompts,
-        on_get_prompt=get_prompt,
+        on_read_resource=hide_errors(read_resource),
+        on_list_prompts=hide_errors(list_prompts),
+        on_get_prompt=hide_errors(get_prompt),
     )
     server.middleware += [MeasuredOperations(tools), PackedArguments()]
     # Not as ``on_call_tool``, whose type leaves no room for a task in place of a result.
@@ -181,20 +183,6 @@ def build_server(
     if tasks is not None:
         tasks.add_to(server)
     return server
-
-
-@contextlib.contextmanager
-def _hide_errors(what: str, data: Any = None) -> Iterator[None]:
-    """The one error boundary of what is no tool's call. ``data``: what goes with a refusal."""
-    try:
-        yield
-    except MCPError:
-        raise
-    except RingError as exc:
-        raise MCPError(code=types.INVALID_PARAMS, message=exc.message, data=data) from exc
-    except Exception as exc:  # whatever it is: the SDK would send its text
-        incident = log_internal(exc, what)
-        raise MCPError(code=types.INTERNAL_ERROR, message=f"internal error, request {incident}") from exc
 
 
 async def list_resources(
