@@ -346,8 +346,10 @@ def test_a_result_that_cannot_be_written_is_told_on_stderr(person: Person, switc
     assert (done.returncode, "Traceback" in done.stderr, "Exception" in done.stderr) == (FAILED, False, False)
 
 
-def test_a_list_that_cannot_be_written_is_no_traceback(person: Person) -> None:
-    done = run_into_a_full_disk(person, "presets")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("typed", [["presets"], ["--help"]])
+def test_output_that_cannot_be_written_is_no_traceback(person: Person, typed: list[str], unbuffered: str) -> None:
+    done = run_into_a_full_disk(person.with_env(PYTHONUNBUFFERED=unbuffered), *typed)
     assert done.returncode == FAILED
     assert done.stderr.startswith("error: what it says cannot be written: No space left on device\n")
     assert "Exception" not in done.stderr
