@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import traceback
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -20,7 +22,7 @@ _CONFIGURATION_CODES = (ConfigError.code, Unauthorized.code)  # codes: a server 
 
 
 class RingGroup(click.Group):
-    """Turns a RingError into one message and an exit status, never a traceback."""
+    """Turns a RingError, and a stdout that takes nothing, into one message and an exit status, never a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -34,6 +36,30 @@ class RingGroup(click.Group):
                 click.echo(safe_lines(exc.next_action), err=True)
             # Two statuses, so that a program can tell what a person has to correct from what may work later.
             sys.exit(EXIT_BAD_CONFIGURATION if exc.code in _CONFIGURATION_CODES else EXIT_FAILED)
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        try:
+            return super().main(*args, **extra)
+        except OSError as exc:  # a pipe that nobody reads any more is ended by click
+            if not _is_of_printing(exc):
+                raise
+            click.echo(f"error: what it says cannot be written: {exc.strerror}", err=True)
+            click.echo("Make room, or print elsewhere; `ring-mcp jobs list` shows what was made.", err=True)
+            _give_stdout_up()
+            sys.exit(EXIT_FAILED)
+
+
+def _is_of_printing(exc: OSError) -> bool:
+    """Whether it came up in click's own ``echo``, be it as it wrote or as it flushed."""
+    frames = [frame.f_code for frame, _ in traceback.walk_tb(exc.__traceback__)]
+    return frames[-1] is click.echo.__code__
+
+
+def _give_stdout_up() -> None:
+    """Or the interpreter writes what is left of it once more, and ends with a status of its own."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.stdout.fileno())
+    os.close(nothing)
 
 
 @click.group(cls=RingGroup, invoke_without_command=True)

@@ -117,12 +117,22 @@ def cancel_on_ctrl_c(task: asyncio.Task[Any]) -> None:
 def finish(data: dict[str, Any], *, as_json: bool, gateway: str | None, opened: bool = False) -> NoReturn:
     """Print what became of it and exit: 0 done, 3 still under way."""
     under_way = data.get("state") in DRIVEN
-    if as_json:
-        print_json(data)
-    else:
-        print_lines(result_lines(data))
+
+    def tell(*, err: bool = False) -> None:
+        print_lines(result_lines(data), err=err)
         if under_way:
-            print_lines(handle_lines(str(data["jobId"]), gateway))
+            print_lines(handle_lines(str(data["jobId"]), gateway), err=err)
+
+    try:
+        if as_json:
+            print_json(data)
+        else:
+            tell()
+    except BrokenPipeError:  # whoever reads it has read enough
+        raise
+    except OSError:  # it may be paid for, and has to be found
+        tell(err=True)
+        raise
     if opened and not under_way:
         from ring_mcp.cli.viewer import open_first
 

@@ -71,7 +71,8 @@ class Opening:
         self._accounts = accounts
         self.delivery = delivery
         self._sharing = sharing
-        self._disk_seen_s: float | None = None
+        self._disk_seen_s = float("-inf")
+        self._spool_seen: object = None
 
     def check_provider(self, kind: MediaKind, name: str, argument: str = "provider") -> None:
         """Raises InvalidRequest if the provider does not make this kind, ProviderAuthError if it has no key; that error
@@ -138,11 +139,12 @@ class Opening:
         return await complete(self._open_or_forget(job, replace(self._caps, max_usd=max_usd), still, terms))
 
     async def _check_disk(self) -> None:
-        """Not for each of many calls at once: what was free a moment ago tells as much as what is free now."""
+        """Not for each of many calls at once: what was free a moment ago tells as much as what is free now. Of a folder
+        that is another one by now, or has other rights, nothing is known."""
         now_s = self._clock.monotonic()
-        if self._disk_seen_s is None or now_s - self._disk_seen_s >= DISK_IS_KNOWN_FOR_S:
+        if now_s - self._disk_seen_s >= DISK_IS_KNOWN_FOR_S or _recognize(self._spool) != self._spool_seen:
             await asyncio.to_thread(check_disk, self._spool)
-            self._disk_seen_s = now_s
+            self._disk_seen_s, self._spool_seen = now_s, _recognize(self._spool)
 
     async def _open_or_forget(self, job: Job, caps: Caps, still: Job | None, terms: Terms | None) -> Opened:
         try:
@@ -238,6 +240,15 @@ def request_hash(tool: str, plan: Plan, idempotency_key: str | None) -> str:
     facts = plan.model_dump(mode="json", exclude={"prices", "warnings", "storage_prefix", "estimated_usd", *_MADE})
     text = json.dumps([tool, facts, idempotency_key], sort_keys=True, ensure_ascii=False)
     return "v1:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def _recognize(folder: Path) -> object:
+    """What a folder is known again by; always something else where there is none."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return object()
+    return found.st_dev, found.st_ino, found.st_mode
 
 
 def check_disk(spool: Path, needed_bytes: int = NEEDED_DISK_BYTES) -> None:

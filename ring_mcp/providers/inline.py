@@ -26,8 +26,13 @@ from ring_mcp.providers.base import Downloaded, Finished
 logger = logging.getLogger(__name__)
 
 TRY_AGAIN_S = 1.0
-# What passes when room is made or files are closed. Anything else may stay for good, and would hold the job with it.
+# What passes when room is made or files are closed.
 _PASSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+LET_GO_AFTER_S = 600.0
+"""Anything else may stay for good, and would hold the job with it: so long somebody has to give the folder back."""
+
+_NOT_KEPT = "the picture came inside the answer and could not be kept"
+_MAKE_WRITABLE = "Make the folder in RING_STATE_DIR writable; a new call is a new paid attempt."
 
 
 def output(encoded: str, content_type: str | None) -> Output:
@@ -57,16 +62,18 @@ async def keep(answer: Finished, spool: Path, provider: str, clock: Clock) -> Fi
     """Write pictures that came inside the answer beside ``spool``, so that the row can name them.
 
     While the disk is full, or too many files are open, they are kept in memory, the only copy there is, and it is tried
-    again. One that cannot be kept for another reason is lost by itself. Raises GenerationFailed if none is left.
+    again. One that cannot be kept for another reason for LET_GO_AFTER_S is lost by itself. Raises GenerationFailed if
+    none is left.
     """
-    is_told = False
+    is_told, began_s = False, clock.monotonic()
     while True:
         try:
-            return await asyncio.to_thread(_spool, answer, spool, provider)
+            lets_go = clock.monotonic() - began_s >= LET_GO_AFTER_S
+            return await asyncio.to_thread(_spool, answer, spool, provider, lets_go=lets_go)
         except OSError as exc:
             if not is_told:
                 logger.error(
-                    "job %s: what %s made is held in memory alone until there is room in %s (%s)",
+                    "job %s: what %s made is held in memory alone until it can be written to %s (%s)",
                     spool.name,
                     provider,
                     spool.parent,
@@ -76,10 +83,10 @@ async def keep(answer: Finished, spool: Path, provider: str, clock: Clock) -> Fi
             await clock.sleep(TRY_AGAIN_S)
 
 
-def _spool(answer: Finished, spool: Path, provider: str) -> Finished:
-    """Raises OSError while the disk is full, or the process has too many files open."""
+def _spool(answer: Finished, spool: Path, provider: str, *, lets_go: bool) -> Finished:
+    """Raises OSError while it is to be tried again."""
     outputs = tuple(
-        _spool_output(output, spool.with_name(f"{spool.name}-{index}.inline"), provider)
+        _spool_output(output, spool.with_name(f"{spool.name}-{index}.inline"), provider, lets_go=lets_go)
         if is_inline(output)
         else output
         for index, output in enumerate(answer.outputs)
@@ -87,11 +94,17 @@ def _spool(answer: Finished, spool: Path, provider: str) -> Finished:
     lost = [output.lost_because for output in outputs if output.lost_because is not None]
     if len(lost) == len(outputs):
         # Billed all the same: the provider made them, and that none could be kept is our own trouble.
-        raise GenerationFailed(lost[0], provider=provider, billed="yes", billed_usd=answer.billed_usd)
+        raise GenerationFailed(
+            lost[0],
+            provider=provider,
+            billed="yes",
+            billed_usd=answer.billed_usd,
+            next_action=_MAKE_WRITABLE if lost[0].startswith(_NOT_KEPT) else None,
+        )
     return replace(answer, outputs=outputs)
 
 
-def _spool_output(output: Output, path: Path, provider: str) -> Output:
+def _spool_output(output: Output, path: Path, provider: str, *, lets_go: bool) -> Output:
     try:
         _write_for_good(path, _decode(output.url or "", provider))
     except ProviderBadReply as exc:
@@ -100,14 +113,15 @@ def _spool_output(output: Output, path: Path, provider: str) -> Output:
         with contextlib.suppress(OSError):
             # Half a picture would take the room that the next try needs.
             path.unlink()
-        if exc.errno in _PASSES:
+        if exc.errno in _PASSES or not lets_go:
             raise
-        return Output(lost_because=f"the picture came inside the answer and could not be kept: {exc.strerror}")
+        return Output(lost_because=f"{_NOT_KEPT}: {exc.strerror}")
     return Output(spool_path=path.name, content_type=output.content_type)
 
 
 def _write_for_good(path: Path, content: bytes) -> None:
     """The only copy of what was paid for: on the disk before a row says so, as far as the file system can."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # somebody may have tidied up meanwhile
     path.unlink(missing_ok=True)  # never into a file that has another name by now
     with path.open("wb") as file:
         file.write(content)

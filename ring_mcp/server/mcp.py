@@ -25,13 +25,13 @@ from ring_mcp.errors import RingError
 from ring_mcp.package_data import data_path
 from ring_mcp.server import apps
 from ring_mcp.server.asking import InputNeeded, read_asking
-from ring_mcp.server.operations import MeasuredOperations
+from ring_mcp.server.operations import MeasuredOperations, hide_errors
 from ring_mcp.server.tasks import Identify, Tasks
 from ring_mcp.server.toolbox import Toolbox
-from ring_mcp.tools.envelope import failure, internal_error, log_internal, success
+from ring_mcp.tools.envelope import failure, internal_error, success
 from ring_mcp.tools.reading_aside import is_large, read_aside
 from ring_mcp.tools.resources import JOB_TEMPLATE, JSON_TYPE, PRESETS_URI, Content, Resources
-from ring_mcp.tools.tool import Caller, Tool, explain_unknown, find_tool
+from ring_mcp.tools.tool import Caller, Tool, explain_unknown, find_name
 
 if TYPE_CHECKING:
     from ring_mcp.app import App
@@ -117,14 +117,15 @@ def build_server(
     async def call_tool(
         ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult | dict[str, Any]:
-        tool = find_tool(tools, params.name)
-        if tool is None:
+        name = find_name(tools, params.name)
+        if name is None:
             raise MCPError(code=types.INVALID_PARAMS, message=explain_unknown("tool", params.name, tools))
 
         async def progress(percent: float, message: str) -> None:
             await ctx.session.report_progress(percent, 100, message)
 
         try:
+            tool = tools[name]  # which may have to be loaded, and whatever is loaded late may be broken
             # Inside the try: over stdio the caller was not identified before, and a refusal has to become an answer.
             actor_id = await identify(ctx)
             arguments = await read_aside(
@@ -141,7 +142,7 @@ def build_server(
         except RingError as exc:
             return failure(exc, **getattr(exc, "extra", {}))
         except Exception as exc:  # the one error boundary of a tool call
-            return internal_error(exc, tool.name)
+            return internal_error(exc, name)
 
     async def read_resource(
         ctx: ServerRequestContext[Any], params: types.ReadResourceRequestParams
@@ -152,9 +153,6 @@ def build_server(
         except RingError as exc:
             # What the 2026 protocol wants for a resource that is not there.
             raise MCPError(code=types.INVALID_PARAMS, message=exc.message, data={"uri": uri}) from exc
-        except Exception as exc:  # the one error boundary of a read, as above
-            incident = log_internal(exc, "resources/read")
-            raise MCPError(code=types.INTERNAL_ERROR, message=f"internal error, request {incident}") from exc
         return types.ReadResourceResult(contents=[_content(uri, found)])
 
     async def list_prompts(
@@ -171,9 +169,6 @@ def build_server(
             text = prompt.text(params.arguments or {})
         except RingError as exc:
             raise MCPError(code=types.INVALID_PARAMS, message=exc.message) from exc
-        except Exception as exc:  # the one error boundary of a prompt
-            incident = log_internal(exc, "prompts/get")
-            raise MCPError(code=types.INTERNAL_ERROR, message=f"internal error, request {incident}") from exc
         message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=text))
         return types.GetPromptResult(description=prompt.description, messages=[message])
 
@@ -184,12 +179,12 @@ def build_server(
         website_url="https://github.com/ring-mcp/ring-mcp",
         icons=[load_icon()],
         instructions=INSTRUCTIONS,
-        on_list_tools=list_tools,
+        on_list_tools=hide_errors(list_tools),
         on_list_resources=list_resources,
         on_list_resource_templates=list_templates,
-        on_read_resource=read_resource,
-        on_list_prompts=list_prompts,
-        on_get_prompt=get_prompt,
+        on_read_resource=hide_errors(read_resource),
+        on_list_prompts=hide_errors(list_prompts),
+        on_get_prompt=hide_errors(get_prompt),
     )
     server.middleware += [MeasuredOperations(tools), PackedArguments()]
     # Not as ``on_call_tool``, whose type leaves no room for a task in place of a result.

@@ -1,17 +1,22 @@
-"""Duration and outcome of MCP requests: OpenTelemetry's metric for MCP servers."""
+"""Duration and outcome of MCP requests: OpenTelemetry's metric for MCP servers, and the boundary of errors."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, TypeVar
 
 from mcp import MCPError
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
-from mcp_types import CallToolResult
+from mcp_types import INTERNAL_ERROR, CallToolResult
 
 from ring_mcp import telemetry
 from ring_mcp.metrics import OPERATION_DURATION, OTHER
+from ring_mcp.tools.envelope import log_internal
+
+Params = TypeVar("Params")
+Result = TypeVar("Result")
+Handler = Callable[[ServerRequestContext[Any, Any], Params], Awaitable[Result]]
 
 METHODS = frozenset(
     {
@@ -54,3 +59,18 @@ class MeasuredOperations(ServerMiddleware[Any]):
             transport = "pipe" if ctx.request is None else "tcp"
             seconds = time.monotonic() - started_s
             telemetry.count(OPERATION_DURATION, method, tool, error, transport, amount=seconds)
+
+
+def hide_errors(handler: Handler[Params, Result]) -> Handler[Params, Result]:
+    """The handler of a request, with the one error boundary of all but a tool's call: the SDK would send the text."""
+
+    async def handle(ctx: ServerRequestContext[Any, Any], params: Params) -> Result:
+        try:
+            return await handler(ctx, params)
+        except MCPError:
+            raise
+        except Exception as exc:  # whatever it is: the id of its traceback in the log is all that a client gets
+            incident = log_internal(exc, ctx.method)
+            raise MCPError(code=INTERNAL_ERROR, message=f"internal error, request {incident}") from exc
+
+    return handle

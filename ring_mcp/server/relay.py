@@ -25,7 +25,7 @@ from ring_mcp.errors import RingError
 from ring_mcp.server.asking import ERA, can_be_asked, elicit
 from ring_mcp.server.mcp import INSTRUCTIONS, PackedArguments, describe_tool, load_icon
 from ring_mcp.tools.envelope import failure, internal_error, success
-from ring_mcp.tools.tool import Caller, explain_unknown, find_tool
+from ring_mcp.tools.tool import Caller, explain_unknown, find_name
 
 logger = logging.getLogger(__name__)
 
@@ -106,9 +106,10 @@ class Relay:
                             request_state=params.request_state,
                             allow_input_required=True,
                         )
-            tool = find_tool(self._rings, params.name)
-            if tool is None:
+            name = find_name(self._rings, params.name)
+            if name is None:
                 raise MCPError(code=types.INVALID_PARAMS, message=explain_unknown("tool", params.name, self._rings))
+            tool = self._rings[name]
             # Not for another ring-mcp, which validates itself and may be newer than this one.
             arguments = tool.arguments.parse(params.arguments)
             answer = await tool.handler(arguments, Caller(actor_id="", progress=progress))

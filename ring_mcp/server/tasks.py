@@ -22,7 +22,8 @@ from ring_mcp.domain import DRIVEN, Job
 from ring_mcp.errors import NotFound, RingError
 from ring_mcp.jobs.outcomes import name_open_job
 from ring_mcp.server.asking import ERA
-from ring_mcp.tools.envelope import failure, log_internal, success
+from ring_mcp.server.operations import hide_errors
+from ring_mcp.tools.envelope import failure, success
 from ring_mcp.tools.job_answers import JobFailed, Previews, answer_shown
 from ring_mcp.tools.tool import Answer, Caller, Tool
 
@@ -62,9 +63,9 @@ class Tasks:
     def add_to(self, server: Server[Any]) -> None:
         """Declare the extension and serve its methods."""
         server.extensions[TASKS] = {}
-        server.add_request_handler("tasks/get", TaskParams, self.get)
-        server.add_request_handler("tasks/update", UpdateParams, self.update)
-        server.add_request_handler("tasks/cancel", TaskParams, self.cancel)
+        server.add_request_handler("tasks/get", TaskParams, hide_errors(self.get))
+        server.add_request_handler("tasks/update", UpdateParams, hide_errors(self.update))
+        server.add_request_handler("tasks/cancel", TaskParams, hide_errors(self.cancel))
 
     def are_wanted_by(self, ctx: ServerRequestContext[Any]) -> bool:
         capabilities = ctx.session.client_capabilities
@@ -110,9 +111,6 @@ class Tasks:
             content = failure(exc, **exc.extra)
         except RingError as exc:  # this answer failed, not the task: after "completed" a client would not ask again
             raise MCPError(code=types.INTERNAL_ERROR, message=exc.message) from exc
-        except Exception as exc:  # the one error boundary of a look at a task
-            incident = log_internal(exc, "tasks/get")
-            raise MCPError(code=types.INTERNAL_ERROR, message=f"internal error, request {incident}") from exc
         # ``resume`` may have found the end: status and result of one answer must agree.
         job = await self._read_again(job)
         if content is None:

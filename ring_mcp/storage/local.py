@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import re
 import stat
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
@@ -27,7 +28,6 @@ _PROBE = b"\0" * (64 * 1024)
 # No copy takes so long: what is older belongs to nobody who is still at work.
 _STALE_S = 24 * 3600
 _PART = re.compile(r"\.ring-[0-9a-f]{32}\.part")
-_MOST_FOLDERS = 1000
 _CANNOT_SYNC_FOLDERS = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM})
 """What file systems say that cannot do it (some network shares) or do not let this user."""
 _FIX = "Make room or correct the permissions there, or set LOCAL_STORAGE_DIR (or RING_STATE_DIR) to another folder."
@@ -50,7 +50,6 @@ class LocalStorage(OpenUrls):
         self._links = links
         self._known_links = links or known_links
         self._swept: set[Path] = set()
-        self._inside: dict[Path, tuple[int, int]] = {}
 
     async def put(self, key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
         # anyio waits for the thread even when the caller is cancelled, and asyncio does not: no put goes on unseen.
@@ -111,31 +110,27 @@ class LocalStorage(OpenUrls):
         )
 
     def _target(self, key: str) -> Path:
-        target = self._root.joinpath(*key_segments(key))
-        if not self._is_inside(target):
+        segments = key_segments(key)
+        target = self._root.joinpath(*segments)
+        # A symlink inside the folder may still lead out of it. Looked at each time, and by no number of a folder that
+        # was found inside: one that was moved away has it still, and so has a symlink to it.
+        if self._has_symlink(segments) and not self._leads_inside(target):
             raise StorageRefused(f"the storage key leads through a symlink out of {self._root}")
         return target
 
-    def _is_inside(self, target: Path) -> bool:
-        """A symlink inside the folder may still lead out of it. What was found to lie inside is known again by its
-        number, so that not every step of every path is looked at each time."""
-        folder = target.parent
+    def _has_symlink(self, segments: Sequence[str]) -> bool:
+        """Whether a step below the root is one; to follow every step of the machine's would be many looks more."""
+        steps = itertools.accumulate(segments, os.path.join, initial=str(self._root))
+        # Path.is_symlink would raise where nobody may look.
+        return any(os.path.islink(step) for step in itertools.islice(steps, 1, None))  # noqa: PTH114
+
+    def _leads_inside(self, target: Path) -> bool:
+        """The folder, too: a file is put beside what has its name, and that may be a symlink back."""
         try:
-            found = folder.stat()
-            place = (found.st_dev, found.st_ino)
-        except OSError:  # not made yet
-            place = None
-        if place is not None and self._inside.get(folder) == place and not target.is_symlink():
-            return True
-        try:
-            inside = target.resolve().is_relative_to(self._root.resolve())
+            root = self._root.resolve()
+            return all(step.resolve().is_relative_to(root) for step in (target.parent, target))
         except (OSError, RuntimeError):  # a loop of symlinks
             return False
-        if inside and place is not None and not target.is_symlink():
-            if len(self._inside) >= _MOST_FOLDERS:  # callers name folders
-                self._inside.clear()
-            self._inside[folder] = place
-        return inside
 
     def _make_folder(self, folder: Path) -> None:
         if folder.is_dir():

@@ -160,12 +160,13 @@ class Tool(Generic[A]):
 _MAX_NAME_CHARS = 100
 
 
-def find_tool(by_name: Mapping[str, Tool[Any]], wanted: str) -> Tool[Any] | None:
-    """The tool of that name, also as clients write it that have no ``-`` in names or put a server's name in front."""
-    if wanted in by_name:
-        return by_name[wanted]
+def find_name(names: Iterable[str], wanted: str) -> str | None:
+    """The name that is meant, also as clients write it that have no ``-`` in names or put a server's name in front."""
+    names = tuple(names)
+    if wanted in names:
+        return wanted
     bare = re.split(r"__|[.:/]|_(?=ring[_-])", wanted[:_MAX_NAME_CHARS])[-1]
-    return by_name.get(choose(bare, by_name) or "")
+    return choose(bare, names)
 
 
 def explain_unknown(what: str, wanted: str, names: Iterable[str]) -> str:

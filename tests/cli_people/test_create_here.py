@@ -319,3 +319,37 @@ def test_what_a_sandbox_took_and_did_not_make_ends_with_the_next(tmp_path: Path,
     assert done.returncode == FAILED
     assert "the sandbox that took this job ended" in " ".join((done.stdout + done.stderr).split())
     assert person.types(*typed).returncode == DONE
+
+
+def run_into_a_full_disk(person: Person, *arguments: str) -> subprocess.CompletedProcess[str]:
+    with Path("/dev/full").open("w") as full:
+        return subprocess.run(
+            [sys.executable, "-m", "ring_mcp", *arguments],
+            env=person.env,
+            cwd=person.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+
+
+@pytest.mark.parametrize("switches", [[], ["--json"]])
+def test_a_result_that_cannot_be_written_is_told_on_stderr(person: Person, switches: list[str]) -> None:
+    done = run_into_a_full_disk(person, "image", "buoy", *switches)
+    [job] = person.jobs()
+    assert job.id in done.stderr
+    assert job.assets[0].url in done.stderr
+    assert "error: what it says cannot be written: No space left on device" in done.stderr
+    assert (done.returncode, "Traceback" in done.stderr, "Exception" in done.stderr) == (FAILED, False, False)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("typed", [["presets"], ["--help"]])
+def test_output_that_cannot_be_written_is_no_traceback(person: Person, typed: list[str], unbuffered: str) -> None:
+    done = run_into_a_full_disk(person.with_env(PYTHONUNBUFFERED=unbuffered), *typed)
+    assert done.returncode == FAILED
+    assert done.stderr.startswith("error: what it says cannot be written: No space left on device\n")
+    assert "Exception" not in done.stderr

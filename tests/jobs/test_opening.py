@@ -37,6 +37,7 @@ from ring_mcp.jobs.queue.in_process import InProcessQueue
 from ring_mcp.jobs.shared_names import input_name, local_input_name
 from ring_mcp.ledger.base import JobQuery, Opened
 from ring_mcp.request_id import begin_request
+from tests.auditing import when
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import Engine, clip_plan, started_engine, still_clip_plan, until
 from tests.jobs.scripted_provider import ScriptedProvider, jpeg
@@ -235,6 +236,41 @@ async def test_a_disk_that_was_writable_a_second_ago_is_looked_at_again(engine: 
     with pytest.raises(StorageError, match="cannot be written"):
         await open_(engine, sample_plan(prompt="two"))
     assert len(await rows(engine)) == 1
+
+
+async def test_a_spool_that_has_just_become_another_is_looked_at_again(engine: Engine, clock: FakeClock) -> None:
+    await open_(engine, sample_plan(prompt="one"))
+    shutil.rmtree(engine.spool)
+    await open_(engine, sample_plan(prompt="two"))
+    assert engine.spool.is_dir()
+    shutil.rmtree(engine.spool)
+    engine.spool.write_text("a file where the folder should be")
+    with pytest.raises(StorageError, match="cannot be written"):
+        await open_(engine, sample_plan(prompt="three"))
+    assert len(await rows(engine)) == 2
+
+
+async def test_the_spool_is_known_for_a_second_unless_it_changes(engine: Engine) -> None:
+    looks: list[object] = []
+
+    def note(path: object, *_: object) -> None:
+        looks.extend([path] if path == str(engine.spool) else [])  # opened to write a file without a name in it
+
+    async def is_looked_at(prompt: str) -> bool:
+        looks.clear()
+        with when("open", note):
+            await open_(engine, sample_plan(prompt=prompt))
+        return bool(looks)
+
+    engine.spool.chmod(0o700)
+    assert await is_looked_at("one")
+    assert not await is_looked_at("two")
+    engine.spool.chmod(0o750)
+    assert await is_looked_at("three")
+    engine.spool.rename(engine.state / "moved")
+    engine.spool.mkdir()
+    engine.spool.chmod(0o750)
+    assert await is_looked_at("four")
 
 
 def test_a_disk_without_room_is_told_with_what_is_left(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from ring_mcp.errors import GenerationFailed, ProviderError
 from ring_mcp.providers.base import Finished, Inputs
 from ring_mcp.providers.google.images import GoogleImages
 from ring_mcp.providers.google.videos import GoogleVideos
-from ring_mcp.providers.inline import TRY_AGAIN_S, keep, output
+from ring_mcp.providers.inline import LET_GO_AFTER_S, TRY_AGAIN_S, keep, output
 from tests.fake_clock import FakeClock
 from tests.providers.provider_samples import InstantClock, full_disk, image_plan, no_files_left, plain, xai_images
 from tests.providers.raw_server import LIMIT_S, RawServer, answering, http
@@ -184,12 +184,32 @@ async def test_a_picture_is_on_the_disk_before_its_row_says_so(tmp_path: Path) -
     assert done[-1] == "close"
 
 
-@pytest.mark.parametrize("spool", ["missing", "file"])
-async def test_an_unwritable_spool_is_a_loss_that_was_paid(spool: str, tmp_path: Path) -> None:
+async def test_a_spool_that_was_removed_is_made_again_for_this_user(tmp_path: Path) -> None:
+    outcome = await submit({"data": [{"b64_json": b64(ONE)}]}, tmp_path / "spool")
+    assert spooled(outcome, tmp_path / "spool") == [ONE]
+    assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700
+
+
+async def test_an_unwritable_spool_given_back_within_minutes_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "spool").write_bytes(b"a file where the folder should be")
+    clock, made = FakeClock(), Finished(outputs=(output(b64(ONE), None),))
+    keeping = asyncio.create_task(keep(made, tmp_path / "spool" / "job", "xai", clock))
+    await clock.asleep()
+    clock.advance(LET_GO_AFTER_S - TRY_AGAIN_S)
+    await clock.asleep()
+    (tmp_path / "spool").unlink()
+    clock.advance(TRY_AGAIN_S)
+    assert spooled(await asyncio.wait_for(keeping, LIMIT_S), tmp_path / "spool") == [ONE]
+
+
+async def test_a_spool_that_stays_unwritable_is_a_loss_that_was_paid(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"a file where the folder should be")
-    with pytest.raises(ProviderError, match="could not be kept") as caught:
-        await submit({"data": [{"b64_json": b64(ONE)}]}, tmp_path / spool)
-    assert caught.value.billed == "yes"
+    clock, made = InstantClock(), Finished(outputs=(output(b64(ONE), None),), billed_usd=Decimal("0.04"))
+    with pytest.raises(GenerationFailed, match="could not be kept") as caught:
+        await keep(made, tmp_path / "file" / "job", "xai", clock)
+    assert (caught.value.billed, caught.value.billed_usd) == ("yes", Decimal("0.04"))
+    assert "RING_STATE_DIR" in caught.value.next_action
+    assert clock.monotonic() == LET_GO_AFTER_S == 600.0
 
 
 @settings(

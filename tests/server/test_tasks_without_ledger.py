@@ -71,3 +71,24 @@ async def test_a_started_job_is_named_when_its_row_is_unreadable() -> None:
     with pytest.raises(LedgerError) as told:
         await tasks_over(LostLedger(finds=False)).call(declaring(), cast(Any, tool), arguments, cast(Any, None))
     assert (told.value.billed, told.value.job_id) == ("unknown", "the-job")
+
+
+class BrokenCalls:
+    """What it finds breaks in a way that nobody has foreseen."""
+
+    async def find_own(self, job_id: str, actor_id: str) -> Any:
+        raise ZeroDivisionError("postgresql://ring:hunter2@db/ring")
+
+
+@pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
+async def test_an_unexpected_error_of_a_task_shows_an_id(method: str, caplog: pytest.LogCaptureFixture) -> None:
+    handlers: dict[str, Any] = {}
+
+    def keep_handler(name: str, params: Any, handler: Any) -> None:
+        handlers[name] = handler
+
+    server: Any = SimpleNamespace(extensions={}, add_request_handler=keep_handler)
+    tasks_over(cast(Any, BrokenCalls())).add_to(server)
+    with pytest.raises(MCPError, match=r"^internal error, request [0-9a-f]{12}$"):
+        await handlers[method](declaring(), TaskParams(task_id="the-job"))
+    assert "hunter2" in caplog.text

@@ -5,20 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import textwrap
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import pytest
-from mcp import Client
+from mcp import Client, MCPError
 from mcp_types import ToolAnnotations
 
-from ring_mcp.app import open_app
-from ring_mcp.config import load_config
 from ring_mcp.errors import RateLimited
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.server.mcp import build_server
 from ring_mcp.tools.health import HealthArguments
+from ring_mcp.tools.resources import PRESETS_URI
 from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 from tests.one_now import one_now
 from tests.server.wire import LEGACY, MODERN, RingProcess, environment
@@ -156,29 +158,34 @@ def broken_tool(name: str, error: Exception) -> Tool[Any]:
     )
 
 
+def break_apart(*_: object) -> NoReturn:
+    raise ImportError("cannot import name 'hunter2'")
+
+
 async def identify_me(ctx: object) -> str:
     return "me"
 
 
 @contextlib.asynccontextmanager
-async def client_of_broken_tools(folder: Path, sandbox: SandboxServer, mode: str) -> AsyncIterator[Client]:
-    config = load_config(environment(folder, RING_SANDBOX=sandbox.url), folder=folder)
+async def client_of(tools: Mapping[str, Tool[Any]], mode: str = "auto") -> AsyncIterator[Client]:
+    """Of a server that has these tools, and whose resources and prompts break."""
+    resources: Any = SimpleNamespace(read=break_apart)
+    server = build_server(tools, resources, break_apart, identify=identify_me, links=False)
+    async with Client(server, mode=mode) as client:
+        yield client
+
+
+def client_of_broken_tools(mode: str) -> AbstractAsyncContextManager[Client]:
     errors = {
         "ring-broken": RuntimeError("postgresql://ring:hunter2@db/ring"),
         "ring-limited": RateLimited("slow down"),
     }
-    tools = {name: broken_tool(name, error) for name, error in errors.items()}
-    async with open_app(config) as app:
-        server = build_server(tools, app.resources(), identify=identify_me, links=False)
-        async with Client(server, mode=mode) as client:
-            yield client
+    return client_of({name: broken_tool(name, error) for name, error in errors.items()}, mode)
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_an_unexpected_error_shows_an_id_and_logs_its_text(
-    tmp_path: Path, sandbox: SandboxServer, caplog: pytest.LogCaptureFixture, mode: str
-) -> None:
-    async with client_of_broken_tools(tmp_path, sandbox, mode) as client:
+async def test_an_unexpected_error_shows_an_id_and_logs_its_text(caplog: pytest.LogCaptureFixture, mode: str) -> None:
+    async with client_of_broken_tools(mode) as client:
         result = await client.call_tool("ring-broken", {})
     told = result.structured_content
     assert result.is_error
@@ -192,8 +199,8 @@ async def test_an_unexpected_error_shows_an_id_and_logs_its_text(
     assert "hunter2" in caplog.text
 
 
-async def test_an_error_of_the_tree_is_told_as_it_is(tmp_path: Path, sandbox: SandboxServer) -> None:
-    async with client_of_broken_tools(tmp_path, sandbox, "auto") as client:
+async def test_an_error_of_the_tree_is_told_as_it_is() -> None:
+    async with client_of_broken_tools("auto") as client:
         told = (await client.call_tool("ring-limited", {})).structured_content
     assert told == {
         "success": False,
@@ -203,3 +210,30 @@ async def test_an_error_of_the_tree_is_told_as_it_is(tmp_path: Path, sandbox: Sa
         "retryable": True,
         "nextAction": "Wait and call again; nothing was billed.",
     }
+
+
+class UnmadeTools(dict[str, Tool[Any]]):
+    """Its tools cannot be made, as where an upgrade has just changed the files under a server that runs."""
+
+    def __getitem__(self, name: str) -> NoReturn:
+        raise KeyError("postgresql://ring:hunter2@db/ring")
+
+    def values(self) -> NoReturn:
+        break_apart()
+
+
+@pytest.mark.parametrize("name", ["ring-health", "ring_health"])
+async def test_what_cannot_be_made_shows_an_id(caplog: pytest.LogCaptureFixture, name: str) -> None:
+    tools = UnmadeTools({"ring-health": broken_tool("ring-health", ZeroDivisionError())})
+    async with client_of(tools) as client:
+        result = await client.call_tool(name, {})
+        asked = (partial(client.get_prompt, "any"), partial(client.read_resource, PRESETS_URI))
+        for ask in (client.list_tools, client.list_prompts, *asked):
+            with pytest.raises(MCPError, match=r"^internal error, request [0-9a-f]{12}$"):
+                await ask()
+    told = result.structured_content
+    assert result.is_error
+    assert (told["code"], told["error"].rsplit(" ", 1)[0]) == ("internal", "internal error, request")
+    assert "hunter2" not in json.dumps(result.model_dump(mode="json"))
+    told_in_log = [record for record in caplog.records if record.exc_info and "hunter2" in str(record.exc_info[1])]
+    assert [record.name for record in told_in_log] == ["ring_mcp.tools.envelope"] * 5

@@ -221,6 +221,37 @@ async def test_a_folder_that_became_a_symlink_is_refused(tmp_path: Path, link: s
     assert storage.local_path(stored.url) is None
 
 
+@pytest.mark.parametrize("link", ["generated", "generated/og"])
+async def test_a_folder_moved_out_behind_a_symlink_is_refused(tmp_path: Path, link: str) -> None:
+    """Although it is the very folder that files were put into before."""
+    storage, outside = LocalStorage(tmp_path / "files"), tmp_path / "moved"
+    for _ in range(2):
+        stored = await storage.put(KEY, spool(tmp_path / "s", b"x"), {})
+    (tmp_path / "files" / link).rename(outside)
+    (tmp_path / "files" / link).symlink_to(outside)
+    with pytest.raises(StorageRefused, match="symlink"):
+        await storage.put(KEY, spool(tmp_path / "s", b"y"), {})
+    assert storage.local_path(stored.url) is None
+
+
+async def test_a_symlink_that_leads_back_does_not_open_its_folder(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    (outside / "og").mkdir(parents=True)
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "generated").symlink_to(outside)
+    (outside / "og" / Path(KEY).name).symlink_to(tmp_path / "files" / "x")
+    with pytest.raises(StorageRefused, match="symlink"):
+        await LocalStorage(tmp_path / "files").put(KEY, spool(tmp_path / "s", b"x"), {})
+
+
+async def test_a_symlink_to_another_folder_of_the_storage_serves(tmp_path: Path) -> None:
+    (tmp_path / "files" / "old").mkdir(parents=True)
+    (tmp_path / "files" / "generated").symlink_to("old")
+    storage = LocalStorage(tmp_path / "files")
+    stored = await storage.put(KEY, spool(tmp_path / "s", b"x"), {})
+    assert storage.local_path(stored.url) == tmp_path / "files" / KEY
+
+
 async def test_a_file_that_became_a_symlink_is_not_handed_out(tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(b"secret")
     storage = LocalStorage(tmp_path / "files")
