@@ -419,7 +419,10 @@ async def test_after_a_refusal_nobody_asks_for_a_second_at_least(
     assert (bucket.asking, bucket.model, bucket.sandbox, paused_s) == ("look", CLIPS, False, pause_s)
 
 
-async def test_what_is_taken_in_one_statement_is_good_for_a_second(clock: FakeClock) -> None:
+@pytest.mark.parametrize(("after_s", "is_good"), [(0.999, True), (1.0, False)])
+async def test_what_is_taken_in_one_statement_is_good_for_a_second(
+    clock: FakeClock, after_s: float, is_good: bool
+) -> None:
     """A quarter of a second's looks at once; what is not used soon is for others by then."""
     ledger = CountingLedger()
     rates = rates_on(ledger, clock, with_rates({}, {"perSecond": 100.0}))
@@ -436,12 +439,11 @@ async def test_what_is_taken_in_one_statement_is_good_for_a_second(clock: FakeCl
     for task in looking:
         task.cancel()
     await asyncio.gather(*looking, return_exceptions=True)
-    clock.move_to(START + timedelta(seconds=0.999))
+    clock.move_to(START + timedelta(seconds=after_s))
+    pauses = len(clock.pauses_s)
     await clock.play(rates.wait_to_look(a_clip(), urgent=True))
-    assert (len(ledger.taken), clock.pauses_s[-1]) == (2, step_s)
-    clock.move_to(START + timedelta(seconds=1.02))
-    await clock.play(rates.wait_to_look(a_clip(), urgent=True))
-    assert [taken[2] for taken in ledger.taken] == [1, most, 1]
+    assert [taken[2] for taken in ledger.taken] == ([1, most] if is_good else [1, most, 1])
+    assert clock.pauses_s[pauses:] == ([step_s] if is_good else [])
 
 
 async def test_a_refusal_takes_back_what_was_taken_at_the_old_pace(clock: FakeClock) -> None:

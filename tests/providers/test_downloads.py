@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -387,6 +388,33 @@ async def test_what_is_written_in_batches_is_whole_and_in_order(size_bytes: int,
         done = await provider_http.download(server.url, path, 10 * BATCH_BYTES)
     assert path.read_bytes() == content
     assert (done.size_bytes, done.sha256) == (size_bytes, hashlib.sha256(content).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("pieces", "in_threads"),
+    [([BATCH_BYTES - 1], 0), ([BATCH_BYTES], 1), ([BATCH_BYTES, BATCH_BYTES - 1], 1), ([BATCH_BYTES] * 2, 2)],
+)
+async def test_a_thread_writes_whole_batches_alone(pieces: list[int], in_threads: int, path: Path) -> None:
+    class Body(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for size_bytes in pieces:
+                yield bytes(size_bytes)
+
+    asyncio.get_running_loop().set_default_executor(threads := CountingThreads(1))
+    answer = httpx2.MockTransport(lambda _: httpx2.Response(200, stream=Body()))
+    async with httpx2.AsyncClient(transport=answer) as client:
+        await fetch(client, "http://media.example/a.mp4", path, 10 * BATCH_BYTES, "google")
+    assert (path.stat().st_size, threads.asked) == (sum(pieces), in_threads)
+
+
+class CountingThreads(ThreadPoolExecutor):
+    """``asked``: how often a thread was asked for."""
+
+    asked = 0
+
+    def submit(self, *args: Any, **named: Any) -> Any:
+        self.asked += 1
+        return super().submit(*args, **named)
 
 
 async def test_a_disk_that_fills_up_in_a_later_batch_is_told(path: Path) -> None:
