@@ -317,17 +317,28 @@ async def test_a_slow_answer_of_the_ledger_is_not_waited_for(metered: Engine, cl
     assert clock.monotonic() == 0.0
 
 
-async def test_an_account_that_becomes_known_gets_no_second_bucket(engine: Engine, clock: FakeClock) -> None:
+@pytest.mark.parametrize("key_of_job", [ACCOUNT.key_fingerprint, "b" * 32], ids=["this key's", "another key's"])
+async def test_an_account_that_becomes_known_gets_no_second_bucket(
+    engine: Engine, clock: FakeClock, key_of_job: str
+) -> None:
     rates = rates_on(engine.ledger, clock, one_a_second())
     for _ in range(3):
         await clock.play(rates.wait_to_submit(a_clip()))
     rates._accounts.holder = HOLDER.learn("xai", "team")
     began = clock.monotonic()
-    await clock.play(rates.wait_to_submit(a_clip()))
+    await clock.play(rates.wait_to_submit(a_clip(key_fingerprint=key_of_job)))
     assert clock.monotonic() - began == pytest.approx(1 / 0.9)
     clock.advance(60)
     engine.ledger.calls.clear()
     await rates.wait_to_submit(a_clip())
+    assert engine.ledger.calls.count("take_rate") == 1
+
+
+@pytest.mark.parametrize("holder", [HOLDER.learn("xai", "team"), Holder(sandbox=False)], ids=["known", "no key"])
+async def test_where_nobody_counted_by_key_one_bucket_is_asked(
+    engine: Engine, clock: FakeClock, holder: Holder
+) -> None:
+    await rates_on(engine.ledger, clock, one_a_second(), holder).wait_to_submit(a_clip())
     assert engine.ledger.calls.count("take_rate") == 1
 
 
