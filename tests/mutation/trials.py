@@ -21,6 +21,9 @@ from tests.mutation.lines import PYTEST_OPTIONS, Recording, environment, file_of
 
 Verdict = Literal["seen", "unseen", "not run"]
 
+_READERS = ("tests/providers/test_errors_name_their_provider.py",)
+"""Tests that read what modules say, and run no line of them: near to every fault of their wing."""
+
 _NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "dist")
 _PASSED, _NOTHING_TO_RUN = 0, 5
 """What pytest ends with; whatever else it says is that a test has failed, or that something could not be imported."""
@@ -156,6 +159,8 @@ def _try(nurseries: Nurseries, fault: Fault, recording: Recording, budget_s: flo
     chosen = recording.near(fault, mirror_of(nurseries.root, fault.path), budget_s)
     if not chosen:
         return Trial(fault=fault, verdict="not run")
+    readers = [file for file in _READERS if Path(file).parts[1] == fault.path.parts[1]]
+    chosen += [test for test in recording.seconds if file_of(test) in readers and test not in chosen]
     with nurseries.one() as nursery:
         target = nursery.copy / fault.path
         right = target.read_text(encoding="utf-8")

@@ -176,7 +176,7 @@ async def test_a_broken_transfer_is_no_file_and_may_be_repeated(script: Script, 
     async with RawServer(script) as server, plain(server.url) as provider_http:
         with pytest.raises(ProviderUnavailable) as caught:
             await provider_http.download(server.url, path)
-    assert (caught.value.billed, caught.value.retryable) == ("yes", True)
+    assert (caught.value.billed, caught.value.retryable, caught.value.provider) == ("yes", True, "xai")
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
@@ -185,6 +185,7 @@ async def test_a_dead_address_says_nothing_of_the_job(status: int, path: Path) -
         with pytest.raises(MediaGone, match=f"HTTP {status}") as caught:
             await provider_http.download(server.url, path)
     assert (caught.value.billed, caught.value.http_status, caught.value.retryable) == ("yes", status, True)
+    assert caught.value.provider == "xai"
     assert not path.exists()
 
 
@@ -194,6 +195,7 @@ async def test_every_other_status_may_pass(status: int, path: Path) -> None:
         with pytest.raises(ProviderUnavailable) as caught:
             await provider_http.download(server.url, path)
     assert (caught.value.billed, caught.value.http_status, caught.value.retryable) == ("yes", status, True)
+    assert caught.value.provider == "xai"
     assert not path.exists()
 
 
@@ -300,7 +302,7 @@ async def test_a_result_without_an_address_was_paid_for_all_the_same(path: Path)
     async with plain("http://127.0.0.1:9") as provider_http:
         with pytest.raises(ProviderBadReply, match="no http") as caught:
             await provider_http.download("http://\x00/", path)
-    assert caught.value.billed == "yes"
+    assert (caught.value.billed, caught.value.provider) == ("yes", "xai")
 
 
 @pytest.mark.parametrize(
@@ -355,7 +357,7 @@ async def test_a_redirect_that_leads_nowhere_is_given_up_after_a_few_hops(path: 
     async with RawServer(answering(http(302, location="/again"))) as server, plain(server.url) as provider_http:
         with pytest.raises(ProviderBadReply, match="redirect") as caught:
             await provider_http.download(server.url, path)
-    assert caught.value.billed == "yes"
+    assert (caught.value.billed, caught.value.provider) == ("yes", "xai")
     assert len(server.requests) == 4
 
 
