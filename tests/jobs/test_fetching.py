@@ -179,6 +179,18 @@ async def test_what_was_gone_before_a_start_is_not_lost_soon_after_it(mine: Engi
     assert again.job.state is JobState.DONE
 
 
+async def test_what_is_gone_a_minute_after_a_start_is_lost(mine: Engine, clock: FakeClock) -> None:
+    record = await answered(mine)
+    picture(mine, record).unlink()
+    assert isinstance(await mine.storing.store(record, 0), Pause)
+    clock.advance(LET_GO_AFTER_S)
+    after = engine_on(mine.ledger, clock, mine.state)
+    again = after.record(await after.row(record.job))
+    clock.advance(NOTHING_IS_LOST_FOR_S)
+    assert await after.storing.store(again, 0) is None
+    assert again.job.state is JobState.EXPIRED
+
+
 async def test_a_clock_that_is_set_loses_no_picture(mine: Engine, clock: FakeClock) -> None:
     clock.advance(LET_GO_AFTER_S)
     record = await answered(mine)

@@ -118,6 +118,7 @@ async def test_only_jobs_that_nobody_waits_for_share_the_looks(engine: Engine, c
     pacing = Pacing(engine.ledger, clock)
     assert await pacing.stretch_s(a_clip(), 5.0, 0.0, 10_000, urgent=True) == 5.0
     assert await pacing.stretch_s(a_clip(), 5.0, 0.0, 10_000, urgent=False) == 200.0
+    assert await pacing.stretch_s(a_clip(), 0.0, 0.0, 10_000, urgent=True) == 0.0, "as one of none, not as the only one"
 
 
 async def test_what_is_usual_is_read_seldom_and_survives_the_ledger(engine: Engine, clock: FakeClock) -> None:

@@ -317,17 +317,28 @@ async def test_a_slow_answer_of_the_ledger_is_not_waited_for(metered: Engine, cl
     assert clock.monotonic() == 0.0
 
 
-async def test_an_account_that_becomes_known_gets_no_second_bucket(engine: Engine, clock: FakeClock) -> None:
+@pytest.mark.parametrize("key_of_job", [ACCOUNT.key_fingerprint, "b" * 32], ids=["this key's", "another key's"])
+async def test_an_account_that_becomes_known_gets_no_second_bucket(
+    engine: Engine, clock: FakeClock, key_of_job: str
+) -> None:
     rates = rates_on(engine.ledger, clock, one_a_second())
     for _ in range(3):
         await clock.play(rates.wait_to_submit(a_clip()))
     rates._accounts.holder = HOLDER.learn("xai", "team")
     began = clock.monotonic()
-    await clock.play(rates.wait_to_submit(a_clip()))
+    await clock.play(rates.wait_to_submit(a_clip(key_fingerprint=key_of_job)))
     assert clock.monotonic() - began == pytest.approx(1 / 0.9)
     clock.advance(60)
     engine.ledger.calls.clear()
     await rates.wait_to_submit(a_clip())
+    assert engine.ledger.calls.count("take_rate") == 1
+
+
+@pytest.mark.parametrize("holder", [HOLDER.learn("xai", "team"), Holder(sandbox=False)], ids=["known", "no key"])
+async def test_where_nobody_counted_by_key_one_bucket_is_asked(
+    engine: Engine, clock: FakeClock, holder: Holder
+) -> None:
+    await rates_on(engine.ledger, clock, one_a_second(), holder).wait_to_submit(a_clip())
     assert engine.ledger.calls.count("take_rate") == 1
 
 
@@ -419,7 +430,10 @@ async def test_after_a_refusal_nobody_asks_for_a_second_at_least(
     assert (bucket.asking, bucket.model, bucket.sandbox, paused_s) == ("look", CLIPS, False, pause_s)
 
 
-async def test_what_is_taken_in_one_statement_is_good_for_a_second(clock: FakeClock) -> None:
+@pytest.mark.parametrize(("after_s", "is_good"), [(0.999, True), (1.0, False)])
+async def test_what_is_taken_in_one_statement_is_good_for_a_second(
+    clock: FakeClock, after_s: float, is_good: bool
+) -> None:
     """A quarter of a second's looks at once; what is not used soon is for others by then."""
     ledger = CountingLedger()
     rates = rates_on(ledger, clock, with_rates({}, {"perSecond": 100.0}))
@@ -436,12 +450,11 @@ async def test_what_is_taken_in_one_statement_is_good_for_a_second(clock: FakeCl
     for task in looking:
         task.cancel()
     await asyncio.gather(*looking, return_exceptions=True)
-    clock.move_to(START + timedelta(seconds=0.999))
+    clock.move_to(START + timedelta(seconds=after_s))
+    pauses = len(clock.pauses_s)
     await clock.play(rates.wait_to_look(a_clip(), urgent=True))
-    assert (len(ledger.taken), clock.pauses_s[-1]) == (2, step_s)
-    clock.move_to(START + timedelta(seconds=1.02))
-    await clock.play(rates.wait_to_look(a_clip(), urgent=True))
-    assert [taken[2] for taken in ledger.taken] == [1, most, 1]
+    assert [taken[2] for taken in ledger.taken] == ([1, most] if is_good else [1, most, 1])
+    assert clock.pauses_s[pauses:] == ([step_s] if is_good else [])
 
 
 async def test_a_refusal_takes_back_what_was_taken_at_the_old_pace(clock: FakeClock) -> None:

@@ -175,8 +175,22 @@ async def test_shared_files_go_when_their_job_has_ended(
     long_ago = engine.clock.now() - timedelta(days=1000)
     for name in names:
         place.put(name, b"x", long_ago)
+    reads = engine.ledger.calls.count("get")
     await upkeep.sweep()
+    assert engine.ledger.calls.count("get") == reads, "no answer is among them that the row would have to be read for"
     assert place.names() == ([] if state in TERMINAL else names), "however old they are"
+
+
+@pytest.mark.parametrize("state", [_S.SUBMITTING, _S.RENDERING, _S.STORING])
+async def test_the_shared_answer_of_an_open_job_is_left_to_its_driver(
+    engine: Engine, place: SharedFolder, upkeep: SharedUpkeep, state: JobState
+) -> None:
+    job = await in_state(engine, state)
+    await share_answer(engine, job)
+    names, reads = place.names(), engine.ledger.calls.count("get")
+    await upkeep.sweep()
+    assert engine.ledger.calls.count("get") == reads
+    assert (await engine.row(job), place.names()) == (job, names)
 
 
 async def test_of_jobs_of_another_ledger_only_old_inputs_go(

@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 
 from tests.mutation.equivalent import Equivalents
 from tests.mutation.faults import Fault, faults_of, without
@@ -137,7 +138,7 @@ def main() -> None:
         if number < len(controls):
             if trial.verdict == "seen":
                 wrong.append(trial.fault)
-                print(f"wrong    {trial.fault}", flush=True)
+                print(f"wrong    {trial.fault}\n{indent(trial.last, ' ' * 9)}", flush=True)
             continue
         trials.append(trial)
         if trial.verdict != "seen":

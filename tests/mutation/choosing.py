@@ -1,4 +1,4 @@
-"""A pytest plugin: run the tests that a file names, in its order, and no others.
+"""A pytest plugin: run the tests that a file names, in its order, and no others; and note which of them was the last.
 
     pytest -p tests.mutation.choosing --chosen FILE tests/…
 
@@ -12,6 +12,28 @@ import json
 from pathlib import Path
 
 import pytest
+
+LAST = "last-test.txt"
+"""In the folder of the project: the test that began last, and what it said if it failed."""
+
+
+class LastNoted:
+    """As its tests stop with the first that fails, the last is the one that failed, or that did not end."""
+
+    def __init__(self, root: Path) -> None:
+        self._file = root / LAST
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._file.write_text(f"{nodeid}\n", encoding="utf-8")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(report.longreprtext)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(LastNoted(config.rootpath))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 import pytest
 
+from tests.mutation.choosing import LastNoted
 from tests.mutation.nursery import run_in_child
 
 ELSEWHERE = "elsewhere"
@@ -126,7 +127,7 @@ def main() -> None:
     orders = os.fdopen(os.dup(0), encoding="utf-8")  # what is said goes past pytest, which takes the streams for itself
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    pytest.main(sys.argv[1:], plugins=[Collected(orders, replies)])
+    pytest.main(sys.argv[1:], plugins=[Collected(orders, replies), LastNoted(Path.cwd())])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +32,13 @@ _RAN_TO_THE_END = (0, 1)
 class Recording:
     """``seconds`` of each test, which tests run which line of which file, and what they import of other people's.
 
-    A line without tests is run by an import.
+    A line without tests is run by an import. ``shared``: by test, the fixtures that it has in common with others, and
+    the seconds that the first of them needs for each.
     """
 
     modules: Sequence[str]
     seconds: Mapping[str, float]
+    shared: Mapping[str, Mapping[str, float]]
     lines: Mapping[str, Mapping[int, Sequence[str]]]
 
     @classmethod
@@ -44,16 +46,18 @@ class Recording:
         """All that was recorded of several files of tests, as one."""
         modules: set[str] = set()
         seconds: dict[str, float] = {}
+        shared: dict[str, dict[str, float]] = {}
         lines: dict[str, dict[int, list[str]]] = {}
         for text in texts:
             content = json.loads(text)
             names = list(content["tests"])
             modules.update(content["modules"])
             seconds |= content["tests"]
+            shared |= content["shared"]
             for path, each in content["lines"].items():
                 for line, tests in each.items():
                     lines.setdefault(path, {}).setdefault(int(line), []).extend(names[index] for index in tests)
-        return cls(modules=sorted(modules), seconds=seconds, lines=lines)
+        return cls(modules=sorted(modules), seconds=seconds, shared=shared, lines=lines)
 
     def near(self, fault: Fault, mirror: Sequence[str], budget_s: float) -> list[str]:
         """The tests that run the fault's lines: those of ``mirror`` first, then the fastest, for ``budget_s`` in all.
@@ -72,13 +76,22 @@ class Recording:
         if not here and fault.function is not None:
             tests = {test for line in range(fault.function, fault.lines[0]) for test in lines.get(line, ())}
         chosen: list[str] = []
+        made: set[str] = set()
         left_s = budget_s
-        for test in sorted(tests, key=lambda test: (file_of(test) not in mirror, self.seconds[test], test)):
-            if chosen and self.seconds[test] > left_s:
-                break
-            chosen.append(test)
-            left_s -= self.seconds[test]
+        for test in sorted(tests, key=lambda test: (file_of(test) not in mirror, self.seconds_of([test]), test)):
+            needs_s = self.seconds_of([test], made)
+            # Later ones may be had for less: the fixtures that they share are made by then.
+            if not chosen or needs_s <= left_s:
+                chosen.append(test)
+                made |= self.shared[test].keys()
+                left_s -= needs_s
         return chosen
+
+    def seconds_of(self, tests: Iterable[str], made: Collection[str] = ()) -> float:
+        """What these tests take one after the other, where the fixtures ``made`` are there already."""
+        tests = list(tests)
+        shared = {name: seconds for test in tests for name, seconds in self.shared[test].items() if name not in made}
+        return sum(self.seconds[test] for test in tests) + sum(shared.values())
 
     def is_run(self, fault: Fault) -> bool:
         """Whether any of the fault's lines is known to be run."""
@@ -156,6 +169,7 @@ def _piece(content: Mapping[str, Any], file: str) -> dict[str, Any]:
     }  # fmt: skip
     return {
         "tests": {names[index]: content["tests"][names[index]] for index in own},
+        "shared": {names[index]: content["shared"][names[index]] for index in own},
         "lines": lines,
         "modules": content["modules"],
     }
@@ -165,9 +179,9 @@ def _kept(root: Path, tests: Sequence[str], package: str, place: Path) -> dict[s
     """Where the recording of each file of tests is, or will be."""
     files = list(dict.fromkeys(path for name in tests for path in sorted(_files_of(root / name))))
     shared = hashlib.sha256(repr((sys.version, package)).encode())
+    shared.update(Path(__file__).with_name("recording.py").read_bytes())
     for path in sorted(path for top in (package, "tests") for path in (root / top).rglob("*.py")):
-        is_of_this_tool = path.parent.name == "mutation" and path.name != "recording.py"
-        if not (path.name.startswith("test_") or is_of_this_tool):
+        if not (path.name.startswith("test_") or path.parent.name == "mutation"):
             _add(shared, root, path)
     folder = place / f"ring-mutation-lines-{shared.hexdigest()[:16]}"
     kept = {}

@@ -96,6 +96,21 @@ def test_with_nothing_planted_nothing_is_seen(toy: Path) -> None:
 
 
 @pytest.mark.long
+def test_a_trial_names_the_test_that_failed(toy: Path) -> None:
+    (toy / "tests" / "test_money.py").write_text(TESTS)
+    recording = record(toy, ["tests/test_money.py"], "toy", shown=False)
+    [inside, *_] = [
+        fault for fault in faults_of(toy, Path("toy/money.py")) if (fault.scope, fault.before) == ("fee", "5")
+    ]
+    [limit] = [fault for fault in faults_of(toy, Path("toy/money.py")) if (fault.scope, fault.before) == ("", "10")]
+    (toy / "tests" / "test_money.py").write_text(TESTS + "    assert settle('yes', 30) == 10\n")
+    for trial in try_all(toy, [inside, limit], recording, jobs=1, budget_s=5):
+        assert trial.verdict == "seen"
+        assert trial.last.startswith("tests/test_money.py::test_every_fee\n")
+        assert "assert [fee(amount) for amount in (5, 6)] == [1, 2]" in trial.last
+
+
+@pytest.mark.long
 def test_time_outs_work_in_what_a_nursery_has_imported(toy: Path) -> None:
     (toy / "tests" / "test_waiting.py").write_text("""
 import asyncio
@@ -165,6 +180,44 @@ def test_a_new_test_costs_the_recording_of_its_own_file_alone(toy: Path) -> None
     assert {line: tests for line, tests in lines.items() if line != of_never} == {
         line: tests for line, tests in first.lines["toy/money.py"].items() if line != of_never
     }
+
+
+@pytest.mark.long
+def test_what_tests_share_costs_whichever_of_them_is_first(toy: Path) -> None:
+    (toy / "tests" / "test_shared.py").write_text(
+        dedent("""
+        import time
+        import pytest
+        from toy.money import fee
+
+        @pytest.fixture(scope="module")
+        def slow():
+            time.sleep(0.5)
+
+        @pytest.fixture(scope="module", params=[1, 2])
+        def filled(request):
+            request.getfixturevalue("slow")
+            time.sleep(0.5)
+
+        @pytest.mark.parametrize("amount", [1, 2, 3])
+        def test_fee(filled, amount):
+            assert fee(amount) == 1
+
+        def test_quick():
+            assert fee(6) == 2
+        """)
+    )
+    recording = record(toy, ["tests/test_shared.py"], "toy", shown=False)
+    names = [name for name in recording.seconds if "test_fee" in name]
+    alone = {name: recording.seconds_of([name]) for name in names}
+    assert all(seconds < 0.5 for seconds in recording.seconds.values())
+    assert [alone[name] > 1.0 for name in sorted(names)] == [True] * 3 + [False] * 3
+    assert all(seconds > 0.5 for seconds in alone.values())
+    assert 1.5 < recording.seconds_of(names) < 2.0
+    [fault, *_] = [fault for fault in faults_of(toy, Path("toy/money.py")) if fault.scope == "fee"]
+    [quick, *others] = recording.near(fault, [], 0.9)
+    assert quick.endswith("test_quick")
+    assert [name.partition("[")[2][:2] for name in others] == ["2-"] * 3, "two of them for nothing, when one is paid"
 
 
 @pytest.mark.long

@@ -15,10 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tests.mutation.choosing import LAST
 from tests.mutation.faults import Fault
 from tests.mutation.lines import PYTEST_OPTIONS, Recording, environment, file_of
 
 Verdict = Literal["seen", "unseen", "not run"]
+
+_READERS = ("tests/providers/test_errors_name_their_provider.py",)
+"""Tests that read what modules say, and run no line of them: near to every fault of their wing."""
 
 _NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "dist")
 _PASSED, _NOTHING_TO_RUN = 0, 5
@@ -30,12 +34,14 @@ _MORE_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """``tests``: how many were chosen. ``hangs``: the fault was seen because they did not end."""
+    """``tests``: how many were chosen. ``hangs``: the fault was seen because they did not end. ``last``: the test that
+    began last, which is the one that saw it, and what it said."""
 
     fault: Fault
     verdict: Verdict
     tests: int = 0
     hangs: bool = False
+    last: str = ""
 
 
 class Nursery:
@@ -63,6 +69,7 @@ class Nursery:
 
     def run(self, fault: Fault, chosen: Sequence[str], limit_s: float) -> int | None:
         """pytest's exit code; None if it did not end in time."""
+        (self.copy / LAST).unlink(missing_ok=True)
         if fault.function is not None:
             order = {
                 "path": str(self.copy / fault.path),
@@ -90,6 +97,13 @@ class Nursery:
         ]
         code: int | None = _ask(self._fresh, {"arguments": arguments, "limitS": limit_s})
         return code
+
+    def read_last(self) -> str:
+        """The test that began last, and what it said; empty if there was none."""
+        try:
+            return (self.copy / LAST).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
 
     def close(self) -> None:
         for process in (self._fresh, self._collected):
@@ -145,20 +159,23 @@ def _try(nurseries: Nurseries, fault: Fault, recording: Recording, budget_s: flo
     chosen = recording.near(fault, mirror_of(nurseries.root, fault.path), budget_s)
     if not chosen:
         return Trial(fault=fault, verdict="not run")
+    readers = [file for file in _READERS if Path(file).parts[1] == fault.path.parts[1]]
+    chosen += [test for test in recording.seconds if file_of(test) in readers and test not in chosen]
     with nurseries.one() as nursery:
         target = nursery.copy / fault.path
         right = target.read_text(encoding="utf-8")
         try:
             _write(target, fault.source)
-            limit_s = sum(recording.seconds[test] for test in chosen) * _SLOWER + _MORE_S
+            limit_s = recording.seconds_of(chosen) * _SLOWER + _MORE_S
             outcome = nursery.run(fault, chosen, limit_s)
+            last = nursery.read_last()
         finally:
             _write(target, right)
     if outcome == _NOTHING_TO_RUN:
         raise RuntimeError(f"{fault}: none of {len(chosen)} tests is there any more")
     unseen: Verdict = "unseen" if recording.is_run(fault) else "not run"
     verdict: Verdict = unseen if outcome == _PASSED else "seen"
-    return Trial(fault=fault, verdict=verdict, tests=len(chosen), hangs=outcome is None)
+    return Trial(fault=fault, verdict=verdict, tests=len(chosen), hangs=outcome is None, last=last)
 
 
 def mirror_of(root: Path, path: Path) -> list[str]:

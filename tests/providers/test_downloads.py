@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -183,7 +184,7 @@ async def test_a_broken_transfer_is_no_file_and_may_be_repeated(script: Script, 
     async with RawServer(script) as server, plain(server.url) as provider_http:
         with pytest.raises(ProviderUnavailable) as caught:
             await provider_http.download(server.url, path)
-    assert (caught.value.billed, caught.value.retryable) == ("yes", True)
+    assert (caught.value.billed, caught.value.retryable, caught.value.provider) == ("yes", True, "xai")
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
@@ -192,6 +193,7 @@ async def test_a_dead_address_says_nothing_of_the_job(status: int, path: Path) -
         with pytest.raises(MediaGone, match=f"HTTP {status}") as caught:
             await provider_http.download(server.url, path)
     assert (caught.value.billed, caught.value.http_status, caught.value.retryable) == ("yes", status, True)
+    assert caught.value.provider == "xai"
     assert not path.exists()
 
 
@@ -201,6 +203,7 @@ async def test_every_other_status_may_pass(status: int, path: Path) -> None:
         with pytest.raises(ProviderUnavailable) as caught:
             await provider_http.download(server.url, path)
     assert (caught.value.billed, caught.value.http_status, caught.value.retryable) == ("yes", status, True)
+    assert caught.value.provider == "xai"
     assert not path.exists()
 
 
@@ -307,7 +310,7 @@ async def test_a_result_without_an_address_was_paid_for_all_the_same(path: Path)
     async with plain("http://127.0.0.1:9") as provider_http:
         with pytest.raises(ProviderBadReply, match="no http") as caught:
             await provider_http.download("http://\x00/", path)
-    assert caught.value.billed == "yes"
+    assert (caught.value.billed, caught.value.provider) == ("yes", "xai")
 
 
 @pytest.mark.parametrize(
@@ -362,7 +365,7 @@ async def test_a_redirect_that_leads_nowhere_is_given_up_after_a_few_hops(path: 
     async with RawServer(answering(http(302, location="/again"))) as server, plain(server.url) as provider_http:
         with pytest.raises(ProviderBadReply, match="redirect") as caught:
             await provider_http.download(server.url, path)
-    assert caught.value.billed == "yes"
+    assert (caught.value.billed, caught.value.provider) == ("yes", "xai")
     assert len(server.requests) == 4
 
 
@@ -395,6 +398,33 @@ async def test_what_is_written_in_batches_is_whole_and_in_order(size_bytes: int,
         done = await provider_http.download(server.url, path, 10 * BATCH_BYTES)
     assert path.read_bytes() == content
     assert (done.size_bytes, done.sha256) == (size_bytes, hashlib.sha256(content).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("pieces", "in_threads"),
+    [([BATCH_BYTES - 1], 0), ([BATCH_BYTES], 1), ([BATCH_BYTES, BATCH_BYTES - 1], 1), ([BATCH_BYTES] * 2, 2)],
+)
+async def test_a_thread_writes_whole_batches_alone(pieces: list[int], in_threads: int, path: Path) -> None:
+    class Body(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for size_bytes in pieces:
+                yield bytes(size_bytes)
+
+    asyncio.get_running_loop().set_default_executor(threads := CountingThreads(1))
+    answer = httpx2.MockTransport(lambda _: httpx2.Response(200, stream=Body()))
+    async with httpx2.AsyncClient(transport=answer) as client:
+        await fetch(client, "http://media.example/a.mp4", path, 10 * BATCH_BYTES, "google")
+    assert (path.stat().st_size, threads.asked) == (sum(pieces), in_threads)
+
+
+class CountingThreads(ThreadPoolExecutor):
+    """``asked``: how often a thread was asked for."""
+
+    asked = 0
+
+    def submit(self, *args: Any, **named: Any) -> Any:
+        self.asked += 1
+        return super().submit(*args, **named)
 
 
 async def test_a_disk_that_fills_up_in_a_later_batch_is_told(path: Path) -> None:

@@ -267,10 +267,12 @@ def test_a_name_without_an_address_is_no_connection() -> None:
         ("https://media.test/", True), ("http://MEDIA.test/", True), ("https://media.test:9000/", False),
         ("http://bucket.test:9000/", True), ("http://bucket.test:9001/", False), ("http://bucket.test/", False),
         ("http://[::1]:9000/", True), ("http://[::1]:9001/", False), ("http://[fd00::1]/", True),
+        ("https://secure.test/", True), ("https://secure.test:444/", False), ("http://secure.test/", False),
+        ("http://open.test/", True), ("http://open.test:81/", False), ("https://open.test/", False),
     ],
 )  # fmt: skip
 def test_trust_is_by_origin_and_no_other_port_has_it(url: str, is_trusted: bool) -> None:
-    named = ["media.test", "Bucket.test:9000", "[::1]:9000", "fd00::1"]
+    named = ["media.test", "Bucket.test:9000", "[::1]:9000", "fd00::1", "secure.test:443", "open.test:80"]
     assert Trusted("http://127.0.0.1:8700/xai/v1", named).holds(httpx2.URL(url)) is is_trusted
 
 

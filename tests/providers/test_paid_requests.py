@@ -17,9 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ring_mcp import telemetry
 from ring_mcp.errors import (
     ContentRefused,
     CreditsExhausted,
+    MediaGone,
     OutcomeUnknown,
     ProviderAuthError,
     ProviderBadReply,
@@ -28,12 +30,13 @@ from ring_mcp.errors import (
     ProviderUnavailable,
     RateLimited,
 )
+from ring_mcp.metrics import Registry
 from ring_mcp.providers.base import MOST_PAUSES_S, Finished, Inputs, Running
 from ring_mcp.providers.google.images import GoogleImages
 from ring_mcp.providers.http import MAX_REPLY_BYTES, ProviderHttp
 from ring_mcp.providers.replies import Reply
 from tests.fake_clock import let_pass
-from tests.providers.provider_samples import KEY, NOW, InstantClock, connected, image_plan, judge, xai_images
+from tests.providers.provider_samples import KEY, NOW, InstantClock, connected, image_plan, judge, plain, xai_images
 from tests.providers.raw_server import (
     LIMIT_S,
     Connection,
@@ -89,6 +92,27 @@ async def test_a_request_carries_key_and_body_and_its_answer_returns() -> None:
     assert seen.headers["authorization"] == f"Bearer {KEY}"
     assert seen.headers["content-type"] == "application/json"
     assert (answer.status, answer.json) == (200, {"request_id": "r-1"})
+
+
+async def test_every_request_is_counted_by_what_it_is_for(tmp_path: Path) -> None:
+    answers = answering(HANDLE, http(200, {}), http(200, b"a picture"), http(404), http(404))
+    with telemetry.measure(Registry()) as registry:
+        async with RawServer(answers) as server, plain(server.url) as provider_http:
+            await post(provider_http)
+            await provider_http.get("models")
+            await provider_http.download(server.url, tmp_path / "f")
+            await provider_http.get("models")
+            with pytest.raises(MediaGone):
+                await provider_http.download(server.url, tmp_path / "f")
+        async with connected(f"http://127.0.0.1:{free_port()}") as nobody:
+            with pytest.raises(ProviderUnavailable):
+                await nobody.get("models")
+    counted = [line for line in registry.to_text().splitlines() if line.startswith("ring_mcp_provider_requests")]
+    assert sorted(counted) == [
+        f'ring_mcp_provider_requests_total{{provider="xai",purpose="{purpose}",status="{status}"}} 1.0'
+        for purpose, statuses in (("free", ("200", "404", "none")), ("media", ("200", "404")), ("paid", ("200",)))
+        for status in statuses
+    ]
 
 
 async def test_without_a_connection_it_is_tried_again_and_costs_nothing() -> None:

@@ -72,6 +72,12 @@ def test_a_row_of_a_vendor_that_is_gone_can_still_be_told() -> None:
     assert [title_of(name) for name in ("xai", "google", "gone")] == ["xAI", "Google", "gone"]
 
 
+def test_others_lists_know_the_vendors_by_names_of_their_own() -> None:
+    """OpenTelemetry's conventions, price maps of litellm's format."""
+    names = {vendor.name: (vendor.gen_ai_name, vendor.price_map) for vendor in VENDORS}
+    assert names == {"xai": ("x_ai", "xai"), "google": ("gcp.gemini", "gemini")}
+
+
 async def test_whoever_lists_models_needs_no_prices() -> None:
     async with plain("http://127.0.0.1:1") as http:
         assert Connection(http=http, has_key=True, clock=InstantClock()).token_prices == {}

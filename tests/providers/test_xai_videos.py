@@ -139,6 +139,11 @@ def test_progress_is_passed_on_also_for_unknown_words(status: int, word: Any) ->
     assert checked(reply(status, {"status": word, "progress": 45})) == Running(progress=45)
 
 
+@pytest.mark.parametrize("video", [None, {}, {"url": None}, {"url": None, "respect_moderation": True}])
+def test_without_status_and_clip_it_is_still_running(video: Any) -> None:
+    assert checked(reply(200, {"video": video, "progress": 45})) == Running(progress=45)
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -33,6 +33,16 @@ async def test_files_lie_in_one_folder_below_the_prefix(server: BucketServer, tm
     assert await shared_of(server.storage(prefix="another", shares=True)).list_files() == []
 
 
+async def test_a_thousand_names_are_a_page(server: BucketServer) -> None:
+    folder = server.bucket / SHARED_FOLDER
+    folder.mkdir()
+    for number in range(1001):
+        (folder / f"{number:04}").touch()
+    files = shared_of(server.storage(shares=True))
+    assert [file.name for file in await files.list_files()] == [f"{number:04}" for number in range(1000)]
+    assert [file.name for file in await files.list_files(after="0999")] == ["1000"]
+
+
 async def test_no_caller_gets_at_them_with_our_key(server: BucketServer, tmp_path: Path) -> None:
     storage = server.storage(prefix="ring", shares=True)
     await shared_of(storage).share("a", written(tmp_path / "mine"))

@@ -94,6 +94,19 @@ async def test_a_local_bucket_is_asked_whatever_its_library_says(
     assert (bucket.bucket / KEY).read_bytes() == b"bytes"
 
 
+async def test_ring_filebase_is_asked_as_was_settled_at_the_start(
+    media: MediaFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its library would read of the environment by then."""
+    for name, value in {"http_proxy": "http://127.0.0.1:9", "no_proxy": ""}.items():
+        monkeypatch.setenv(name, value)
+    with SandboxServer() as sandbox:
+        storage = RingbaseStorage(sandbox.ringbase_url, DEFAULT_RINGBASE_TOKEN, proxies=proxies_of({}))
+        await storage.put(KEY, media, {})
+        await storage.aclose()
+        assert [upload.path.read_bytes() for upload in sandbox.state.uploads.all()] == [b"bytes"]
+
+
 @pytest.mark.parametrize("bypass", [STORE, "x.test", "*"])
 async def test_a_bucket_that_no_proxy_names_is_not_asked_through_it(bypass: str) -> None:
     async with proxy() as way_out:
