@@ -6,7 +6,8 @@ and everything after that is read in order, once.
 
 A list of the tools may wait. To make it takes as long as all else between the modules and the first result, and changes
 nothing. So if the client has sent more by then, such as a call, that is answered first; the list is asked for again
-under an id of our own, since the client's may be in use by then, and compared like the rest.
+under an id of our own, since the client's may be in use by then, and compared like the rest. A client that leaves with
+its answer never has it compared: a recording that was not compared for a day has its list made in order, as the rest.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import anyio.to_thread
 
 from ring_mcp.server.front import Front
 from ring_mcp.server.loop_pipes import LoopLines
-from ring_mcp.server.recording import ANSWER, Tape, take_apart
+from ring_mcp.server.recording import ANSWER, Tape, note_comparison, take_apart, was_compared_lately
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class TakeOver:
         self._front = front
         self._expected, self._expected_later = list(front.answers), list[tuple[bytes, bytes]]()
         self._given_again = anyio.Event()
-        self._has_answered = False
+        self._has_answered = self._is_doubtful = False
         self._tape = Tape(front) if records else None
         answered = bytes(front.heard[: front.done]).splitlines(keepends=True)
         if self._tape is not None:
@@ -57,7 +58,7 @@ class TakeOver:
                 self._tape.hear(line.decode())
             for _, answer in front.answers:
                 self._tape.say(answer)
-        later = self._put_off(answered)
+        later = self._put_off(answered) if was_compared_lately(front.file) else []
         self._again = [line.decode() for line in (*answered, *later)]
         self._ahead = _Ahead(front, b"".join(answered), b"".join(later), self._wait)
         if not self._expected:
@@ -125,6 +126,8 @@ class TakeOver:
                 del expected[place]
                 if line != given:
                     self._doubt("an answer differs from what was recorded")
+                elif not (self._expected or self._expected_later or self._is_doubtful):
+                    note_comparison(self._front.file)
                 return True
         return False
 
@@ -136,7 +139,7 @@ class TakeOver:
         self._given_again.set()
 
     def _doubt(self, what: str) -> None:
-        self._tape = None
+        self._tape, self._is_doubtful = None, True
         self._front.forget()
         logger.warning("the fast start was wrong: %s; the next start is an ordinary one", what)
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ring_mcp.server import front
-from ring_mcp.server.recording import ANSWER, write_recording
+from ring_mcp.server.recording import ANSWER, COMPARED_FOR_S, write_recording
 from ring_mcp.server.takeover import TakeOver
 from tests.one_now import one_now
 from tests.server.fast_starts import INITIALIZED, Session, gate_of, initialize, line, modern, record
@@ -146,7 +147,8 @@ def test_what_changes_the_answers_is_answered_by_the_server(env: dict[str, str],
 class Before(front.Front):
     """A front that has answered these lines, heard others after them, and been stopped."""
 
-    def __init__(self, answered: bytes, others: bytes, stdin: int) -> None:
+    def __init__(self, answered: bytes, others: bytes, stdin: int, file: Path) -> None:
+        self.file = str(file)
         ids = [json.loads(each).get("id") for each in answered.splitlines()]
         self.answers = [(b"%d" % number, ANSWER + b"%d,was %d\n" % (number, number)) for number in ids if number]
         self.heard, self.done, self.stdin = bytearray(answered + others), len(answered), stdin
@@ -154,6 +156,13 @@ class Before(front.Front):
 
     def forget(self) -> None:
         self.is_forgotten = True
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A recording that was compared just now."""
+    (tmp_path / "recording").touch()
+    return tmp_path / "recording"
 
 
 @pytest.fixture
@@ -187,8 +196,8 @@ async def answer(session: TakeOver, identity: int) -> None:
 
 
 @pytest.mark.parametrize("heard_chars", [len(WHOAMI), 30, 0], ids=["whole", "half", "not read"])
-async def test_a_call_that_waits_goes_before_the_list(pipe: tuple[int, int], heard_chars: int) -> None:
-    begun = Before(initialize(1) + INITIALIZED + LIST, WHOAMI[:heard_chars], pipe[0])
+async def test_a_call_that_waits_goes_before_the_list(pipe: tuple[int, int], file: Path, heard_chars: int) -> None:
+    begun = Before(initialize(1) + INITIALIZED + LIST, WHOAMI[:heard_chars], pipe[0], file)
     os.write(pipe[1], WHOAMI[heard_chars:])
     lines = await read(TakeOver(begun, records=False), 4)
     assert lines[:3] == [initialize(1).decode(), INITIALIZED.decode(), WHOAMI.decode()]
@@ -196,8 +205,8 @@ async def test_a_call_that_waits_goes_before_the_list(pipe: tuple[int, int], hea
     assert json.loads(lines[3])["id"] not in (1, 2, 90)
 
 
-async def test_the_list_waits_for_the_answer_to_a_call(pipe: tuple[int, int]) -> None:
-    session = TakeOver(Before(initialize(1) + LIST, WHOAMI, pipe[0]), records=False)
+async def test_the_list_waits_for_the_answer_to_a_call(pipe: tuple[int, int], file: Path) -> None:
+    session = TakeOver(Before(initialize(1) + LIST, WHOAMI, pipe[0], file), records=False)
     lines = session.lines()
     await anext(lines)
     await answer(session, 1)
@@ -210,31 +219,58 @@ async def test_the_list_waits_for_the_answer_to_a_call(pipe: tuple[int, int]) ->
     assert json.loads(await asyncio.wait_for(following, LIMIT_S))["method"] == "tools/list"
 
 
-async def test_the_list_is_never_put_into_a_line(pipe: tuple[int, int]) -> None:
+async def test_the_list_is_never_put_into_a_line(pipe: tuple[int, int], file: Path) -> None:
     ping = line("ping", 91)
     os.write(pipe[1], ping[20:])
-    lines = await read(TakeOver(Before(initialize(1) + LIST, WHOAMI + ping[:20], pipe[0]), records=False), 4)
+    lines = await read(TakeOver(Before(initialize(1) + LIST, WHOAMI + ping[:20], pipe[0], file), records=False), 4)
     assert [json.loads(each)["method"] for each in lines] == ["initialize", "tools/call", "ping", "tools/list"]
 
 
-async def test_without_a_call_the_list_is_not_late(pipe: tuple[int, int]) -> None:
-    lines = await read(TakeOver(Before(initialize(1) + LIST, b"", pipe[0]), records=False), 2)
+async def test_without_a_call_the_list_is_not_late(pipe: tuple[int, int], file: Path) -> None:
+    lines = await read(TakeOver(Before(initialize(1) + LIST, b"", pipe[0], file), records=False), 2)
     assert [json.loads(each)["method"] for each in lines] == ["initialize", "tools/list"]
 
 
-async def test_a_list_that_decides_the_era_is_read_in_order(pipe: tuple[int, int]) -> None:
+async def test_a_list_that_decides_the_era_is_read_in_order(pipe: tuple[int, int], file: Path) -> None:
     lists = modern("tools/list", 2) + modern("tools/list", 3)
-    begun = Before(modern("server/discover", 1) + lists, WHOAMI, pipe[0])
+    begun = Before(modern("server/discover", 1) + lists, WHOAMI, pipe[0], file)
     lines = await read(TakeOver(begun, records=False), 4)
     assert [json.loads(each)["id"] for each in lines[:3]] == [1, 2, 90]
 
 
 @pytest.mark.parametrize("said", ["was 2", "is another"])
-async def test_what_a_late_list_says_is_compared(pipe: tuple[int, int], said: str) -> None:
-    begun = Before(initialize(1) + LIST, WHOAMI, pipe[0])
+async def test_what_a_late_list_says_is_compared(pipe: tuple[int, int], file: Path, said: str) -> None:
+    begun = Before(initialize(1) + LIST, WHOAMI, pipe[0], file)
     session = TakeOver(begun, records=False)
     identity = json.loads((await read(session, 3))[2])["id"]
     assert not session.passes(f'{ANSWER.decode()}"{identity}",{said}\n')
     assert begun.is_forgotten == (said != "was 2")
     # The client's own request may have the id of the first list.
     assert session.passes(ANSWER.decode() + "2,was 2\n")
+
+
+@pytest.mark.parametrize("age_s", [COMPARED_FOR_S + 60, -COMPARED_FOR_S - 60])
+async def test_a_list_not_compared_for_a_day_is_read_in_order(pipe: tuple[int, int], file: Path, age_s: float) -> None:
+    then_s = time.time() - age_s
+    os.utime(file, (then_s, then_s))
+    lines = await read(TakeOver(Before(initialize(1) + LIST, WHOAMI, pipe[0], file), records=False), 3)
+    assert [json.loads(each)["id"] for each in lines] == [1, 2, 90]
+    assert time.time() - file.stat().st_mtime < COMPARED_FOR_S, "it was as recorded"
+    assert COMPARED_FOR_S == 24 * 3600
+
+
+async def test_a_recording_is_old_until_all_of_it_was_compared(pipe: tuple[int, int], file: Path) -> None:
+    session = TakeOver(Before(initialize(1) + LIST, WHOAMI, pipe[0], file), records=False)
+    os.utime(file, (0, 0))
+    identity = json.loads((await read(session, 3))[2])["id"]
+    assert file.stat().st_mtime == 0
+    assert not session.passes(f'{ANSWER.decode()}"{identity}",was 2\n')
+    assert file.stat().st_mtime > 0
+
+
+async def test_a_recording_that_was_wrong_is_not_called_compared(pipe: tuple[int, int], file: Path) -> None:
+    session = TakeOver(Before(initialize(1) + LIST, WHOAMI, pipe[0], file), records=False)
+    os.utime(file, (0, 0))
+    assert not session.passes(ANSWER.decode() + "1,is another\n")
+    session.passes(ANSWER.decode() + '"ring-mcp-again-0",was 2\n')
+    assert file.stat().st_mtime == 0
