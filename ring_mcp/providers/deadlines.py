@@ -19,15 +19,16 @@ async def limit(seconds: float) -> AsyncIterator[None]:
     and would be thrown away in the moment in which it goes on."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
+    timer: asyncio.TimerHandle
+
+    def strike() -> None:
+        nonlocal timer
+        if loop.time() - until < LATE_S:
+            timeout.reschedule(loop.time())
+        else:
+            timer = loop.call_later(GRACE_S, lambda: timeout.reschedule(loop.time()))
+
     async with asyncio.timeout(None) as timeout:
-
-        def strike() -> None:
-            nonlocal timer
-            if loop.time() - until < LATE_S:
-                timeout.reschedule(loop.time())
-            else:
-                timer = loop.call_later(GRACE_S, lambda: timeout.reschedule(loop.time()))
-
         timer = loop.call_at(until, strike)
         try:
             yield
