@@ -172,7 +172,7 @@ class S3Storage:
         import obstore
 
         with contextlib.suppress(_EnoughError):
-            obstore.put(self._impatient, _HEALTH_KEY, _give_up(), use_multipart=True)
+            obstore.put(self._impatient, _HEALTH_KEY, _give_up())  # in parts, as what has no length
 
     async def aclose(self) -> None:
         pass

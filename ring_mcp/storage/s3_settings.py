@@ -72,7 +72,7 @@ def open_store(
         retry_config={
             "max_retries": 0 if limit_s else 3,
             "retry_timeout": timedelta(seconds=60),
-            "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=5), "base": 2},
+            "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=5)},
         },
     )
 

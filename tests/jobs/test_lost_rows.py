@@ -207,6 +207,29 @@ async def test_an_answer_to_a_lost_attempt_is_set_aside(
     assert engine.write_ahead.list_left() == ([], [planned.id])
 
 
+async def test_only_an_answer_is_set_aside(
+    engine: Engine, clock: FakeClock, database: LedgerDatabase, elsewhere: Ledger
+) -> None:
+    """Of a request that may be on its way there is nothing in hand yet."""
+    record = await record_in(engine)
+    planned = record.job
+    await record.write(carried(record.job, JobState.SUBMITTING))
+    fall_back(database, planned)
+    clock.advance(1)
+    await elsewhere.save(planned, carried(planned, JobState.SUBMITTING, updated_at=clock.now()))
+    with pytest.raises(JobMoved):
+        await record.write(replace(record.job, progress=1))
+    assert engine.write_ahead.list_left() == ([], [])
+
+
+async def test_nothing_of_an_attempt_that_another_carries_on_is_set_aside(engine: Engine, elsewhere: Ledger) -> None:
+    record = await record_in(engine, JobState.SUBMITTING, JobState.RENDERING)
+    await elsewhere.save(record.job, replace(record.job, owner=elsewhere.owner))
+    with pytest.raises(JobMoved):
+        await record.write(carried(record.job, JobState.STORING))
+    assert engine.write_ahead.list_left() == ([], [])
+
+
 # Looked after while nothing else happens
 
 

@@ -9,26 +9,24 @@ import pytest
 
 from ring_mcp.errors import ProviderAuthError, ProviderError
 from ring_mcp.providers.base import Inputs
-from ring_mcp.providers.google.adapter import GoogleAdapter
 from ring_mcp.providers.google.images import GoogleImages
 from ring_mcp.providers.google.videos import GoogleVideos
 from ring_mcp.providers.http import ProviderHttp
-from ring_mcp.providers.xai.adapter import XaiAdapter
 from ring_mcp.providers.xai.images import XaiImages
 from ring_mcp.providers.xai.videos import XaiVideos
 from tests.providers.provider_samples import LIMIT_S, InstantClock, image_plan, plain, reply
 from tests.providers.raw_server import RawServer, answering, http
 from tests.providers.test_xai_videos import video_plan
 
-Adapter = XaiAdapter | GoogleAdapter
+Adapter = XaiImages | GoogleImages
 
 VARIABLES = {"xai": "XAI_API_KEY", "google": "GOOGLE_GENAI_API_KEY"}
 
 
 def adapter(name: str, connections: ProviderHttp, *, has_key: bool = True) -> Adapter:
     if name == "xai":
-        return XaiAdapter(connections, has_key=has_key, clock=InstantClock())
-    return GoogleAdapter(connections, has_key=has_key, token_prices={}, clock=InstantClock())
+        return XaiImages(connections, has_key=has_key, clock=InstantClock())
+    return GoogleImages(connections, has_key=has_key, token_prices={}, clock=InstantClock())
 
 
 @pytest.fixture

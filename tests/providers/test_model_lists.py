@@ -22,6 +22,7 @@ TIERS = [
     {"quality": "low", "resolution": "1k", "price_per_image": 400_000_000},
     {"quality": "medium", "resolution": "2K", "price_per_image": 800_000_000},
 ]
+NO_TIERS: list[Any] = [[], None, {}, "free"]
 TIER_PRICES = {("low", "1k"): Decimal("0.04"), ("medium", "2k"): Decimal("0.08")}
 
 
@@ -32,6 +33,11 @@ TIER_PRICES = {("low", "1k"): Decimal("0.04"), ("medium", "2k"): Decimal("0.08")
         ({"id": "m", "aliases": ["a", 5, ""]}, ListedModel(kind="image", name="m", aliases=("a",))),
         ({"id": "m", "image_price": 200_000_000},
          ListedModel(kind="image", name="m", prices={("auto", "1k"): Decimal("0.02")})),
+        *(
+            ({"id": "m", "image_price": 200_000_000, "pricing": none},
+             ListedModel(kind="image", name="m", prices={("auto", "1k"): Decimal("0.02")}))
+            for none in NO_TIERS
+        ),
         ({"id": "m", "image_price": 1, "pricing": TIERS}, ListedModel(kind="image", name="m", prices=TIER_PRICES)),
         ({"id": "m", "pricing": [{"quality": None, "resolution": "1k", "price_per_image": 0}]},
          ListedModel(kind="image", name="m", prices={("auto", "1k"): Decimal(0)})),

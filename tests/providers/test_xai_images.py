@@ -277,8 +277,14 @@ def test_progress_is_passed_on_when_it_is_one(status: int, said: Any, progress: 
 
 
 @pytest.mark.parametrize("status", ["pending", "reviewing", "queued", "", 5, ["done"], {}])
-def test_a_status_word_that_nobody_knows_means_still_running(status: Any) -> None:
-    assert checked(reply(200, {"status": status})) == Running()
+@pytest.mark.parametrize("beside", [{}, {"data": None}, {"data": [ITEM]}])
+def test_a_status_word_that_nobody_knows_means_still_running(status: Any, beside: dict[str, Any]) -> None:
+    """Whatever stands beside it."""
+    assert checked(reply(200, {"status": status, **beside})) == Running()
+
+
+def test_without_status_and_pictures_it_is_still_running() -> None:
+    assert checked(reply(200, {"request_id": "r", "data": None, "progress": 45})) == Running(progress=45)
 
 
 def test_a_done_job_gives_its_pictures_and_its_bill() -> None:

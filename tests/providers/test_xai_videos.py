@@ -135,8 +135,9 @@ def test_a_202_means_still_running_with_or_without_a_body(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(("status", "word"), [(202, "pending"), (200, "pending"), (200, "reviewing"), (200, 5)])
-def test_progress_is_passed_on_also_for_unknown_words(status: int, word: Any) -> None:
-    assert checked(reply(status, {"status": word, "progress": 45})) == Running(progress=45)
+@pytest.mark.parametrize("beside", [{}, {"video": VIDEO}, {"video": {"url": None, "respect_moderation": False}}])
+def test_progress_is_passed_on_also_for_unknown_words(status: int, word: Any, beside: dict[str, Any]) -> None:
+    assert checked(reply(status, {"status": word, "progress": 45, **beside})) == Running(progress=45)
 
 
 @pytest.mark.parametrize("video", [None, {}, {"url": None}, {"url": None, "respect_moderation": True}])

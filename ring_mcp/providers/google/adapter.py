@@ -16,7 +16,7 @@ class GoogleAdapter:
     name = PROVIDER
     fetches_inputs = False
     answers_with_result = False
-    what = "request"
+    what: str
 
     def __init__(self, http: ProviderHttp, *, has_key: bool, token_prices: TokenPrices, clock: Clock) -> None:
         self._http = http

@@ -15,7 +15,7 @@ class XaiAdapter:
     name = PROVIDER
     fetches_inputs = True
     answers_with_result = False
-    what = "request"
+    what: str
 
     def __init__(self, http: ProviderHttp, *, has_key: bool, clock: Clock) -> None:
         self._http = http
