@@ -224,6 +224,19 @@ async def test_a_look_that_somebody_waits_for_goes_first(tmp_path: Path, clock: 
         assert order[:3] == ["old 0", "old 1", "urgent"]
 
 
+async def test_a_reading_says_how_many_wait_in_this_process(tmp_path: Path, clock: FakeClock) -> None:
+    presets = with_rates({}, {"perMinute": 6})
+    async with started_engine(tmp_path, clock, presets=presets) as engine:
+        waiting = [asyncio.create_task(engine.rates.wait_to_look(a_clip(), urgent=False)) for _ in range(4)]
+        await until(lambda: clock.sleepers == 1)
+        [here] = await engine.rates.read()
+        [elsewhere] = await rates_on(engine.ledger, clock, presets).read()
+        assert (here.waiting, elsewhere.waiting) == (2, 0), "one is away, and one has its turn"
+        await clock.play(_all(list(waiting)))
+        [here] = await engine.rates.read()
+        assert here.waiting == 0
+
+
 async def test_a_ledger_that_is_away_is_left_alone_and_looks_go_on(metered: Engine, clock: FakeClock) -> None:
     metered.ledger.fail("take_rate", times=float("inf"))
     began = clock.monotonic()
