@@ -239,7 +239,7 @@ class ProviderRates:
         return line.local.take(spacing, count, self._clock.monotonic())
 
     async def _slow_down(self, bucket: RateBucket, refusal: RateLimited) -> None:
-        pause_s = min(LONGEST_PAUSE_S, max(_LEAST_PAUSE_S, refusal.retry_after_s or 0.0))
+        pause_s = min(LONGEST_PAUSE_S, max(_LEAST_PAUSE_S, refusal.retry_after_s or _LEAST_PAUSE_S))
         line = self._line(bucket)
         # What was taken at the old pace is not used any more.
         line.in_hand = 0

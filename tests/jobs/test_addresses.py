@@ -103,6 +103,11 @@ def test_a_file_is_named_by_its_path_and_by_its_address(path: str) -> None:
     assert resolve_path(path) == resolve_path(Path(path).as_uri()) == Path(path)
 
 
+@pytest.mark.parametrize("slashes", ["", "/", "//", "///", "//localhost/"])
+def test_a_file_has_an_address_with_any_number_of_slashes(slashes: str) -> None:
+    assert resolve_path(f"file:{slashes}tmp/a.jpg") == Path("/tmp/a.jpg")
+
+
 def test_a_path_may_begin_at_home_and_stand_between_blanks() -> None:
     assert resolve_path(" ~/a.jpg\n") == Path.home() / "a.jpg"
     assert resolve_path("FILE:/tmp/a%20b.jpg") == Path("/tmp/a b.jpg")

@@ -15,7 +15,7 @@ import pytest
 from ring_mcp.domain import Given, Holder, Job, JobState, RateBucket, Spacing
 from ring_mcp.errors import RateLimited
 from ring_mcp.jobs.accounts import Accounts
-from ring_mcp.jobs.rates import ASK_AGAIN_S, HORIZON_S, PREPARED_AT_ONCE, ProviderRates
+from ring_mcp.jobs.rates import ASK_AGAIN_S, HORIZON_S, PREPARED_AT_ONCE, ProviderRates, _LocalBucket
 from ring_mcp.jobs.submitting import STALE_PLAN_S
 from ring_mcp.presets import Presets, load_presets
 from tests.fake_clock import LIMIT_S, START, FakeClock, let_pass
@@ -224,6 +224,19 @@ async def test_a_look_that_somebody_waits_for_goes_first(tmp_path: Path, clock: 
         assert order[:3] == ["old 0", "old 1", "urgent"]
 
 
+async def test_a_reading_says_how_many_wait_in_this_process(tmp_path: Path, clock: FakeClock) -> None:
+    presets = with_rates({}, {"perMinute": 6})
+    async with started_engine(tmp_path, clock, presets=presets) as engine:
+        waiting = [asyncio.create_task(engine.rates.wait_to_look(a_clip(), urgent=False)) for _ in range(4)]
+        await until(lambda: clock.sleepers == 1)
+        [here] = await engine.rates.read()
+        [elsewhere] = await rates_on(engine.ledger, clock, presets).read()
+        assert (here.waiting, elsewhere.waiting) == (2, 0), "one is away, and one has its turn"
+        await clock.play(_all(list(waiting)))
+        [here] = await engine.rates.read()
+        assert here.waiting == 0
+
+
 async def test_a_ledger_that_is_away_is_left_alone_and_looks_go_on(metered: Engine, clock: FakeClock) -> None:
     metered.ledger.fail("take_rate", times=float("inf"))
     began = clock.monotonic()
@@ -357,6 +370,13 @@ async def test_a_refusal_counts_here_while_the_ledger_is_away(
     assert clock.monotonic() - began == pytest.approx(30.0 + 1 / 0.9)
 
 
+@pytest.mark.parametrize(("ahead_s", "is_taken"), [(0.0, True), (HORIZON_S, True), (HORIZON_S + 0.001, False)])
+def test_without_the_ledger_as_much_is_reserved_as_with_it(ahead_s: float, is_taken: bool) -> None:
+    bucket = _LocalBucket(free_at=ahead_s)
+    assert bucket.take(Spacing(second_s=0.5), 3, 0.0) == Given(wait_s=ahead_s, taken=is_taken)
+    assert bucket.free_at == (ahead_s + 1.5 if is_taken else ahead_s)
+
+
 class SilentLedger:
     """Takes a question and never answers. ``passes_s``: so much time of the loop's own clock goes by meanwhile."""
 
@@ -455,6 +475,27 @@ async def test_what_is_taken_in_one_statement_is_good_for_a_second(
     await clock.play(rates.wait_to_look(a_clip(), urgent=True))
     assert [taken[2] for taken in ledger.taken] == ([1, most] if is_good else [1, most, 1])
     assert clock.pauses_s[pauses:] == ([step_s] if is_good else [])
+
+
+async def test_without_a_number_looks_are_taken_one_by_one(clock: FakeClock) -> None:
+    ledger = CountingLedger()
+    rates = rates_on(ledger, clock, with_rates({}))
+    ledger.may_answer.clear()
+    looking = [asyncio.create_task(rates.wait_to_look(a_clip(), urgent=False)) for _ in range(4)]
+    await asyncio.sleep(0)
+    ledger.may_answer.set()
+    await clock.play(_all(list(looking)))
+    assert [taken[2] for taken in ledger.taken] == [1] * 4
+
+
+def test_a_place_counts_how_long_it_has_waited_in_all(clock: FakeClock) -> None:
+    with rates_on(CountingLedger(), clock, one_a_second()).place_for(a_clip()) as place:
+        assert place.waited_s == 0.0
+        for _ in range(2):
+            clock.advance(10)
+            with place.wait():
+                clock.advance(3)
+        assert place.waited_s == 6.0
 
 
 async def test_a_refusal_takes_back_what_was_taken_at_the_old_pace(clock: FakeClock) -> None:
