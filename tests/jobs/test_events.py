@@ -311,3 +311,11 @@ async def test_the_write_that_ends_a_job_is_traced_as_its_end(engine: Engine) ->
     assert [(name, noted["ring_mcp.job.state"]) for name, noted, _ in tracer.asked] == [
         (f"settle {record.job.plan.model}", "done")
     ]
+
+
+async def test_a_paid_request_is_traced_as_one(engine: Engine) -> None:
+    record = engine.record(await engine.new())
+    tracer = Traced()
+    with telemetry.trace(tracer):
+        await engine.submitting.submit(record)
+    assert f"submit {record.job.plan.model}" in [name for name, _, _ in tracer.asked]
