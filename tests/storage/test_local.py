@@ -244,6 +244,17 @@ async def test_a_link_back_in_vouches_for_nothing_beside_it(tmp_path: Path) -> N
         assert storage.local_path(stored.url.replace(KEY, "linked/secret.png")) is None
 
 
+def test_of_a_thousand_folders_at_most_it_is_known_where_they_lie(tmp_path: Path) -> None:
+    storage, known = LocalStorage(tmp_path / "files"), list[int]()
+    for number in range(1001):
+        file = tmp_path / "files" / str(number) / "a.png"
+        file.parent.mkdir(parents=True)
+        file.touch()
+        assert storage.local_path(file.as_uri()) is not None
+        known.append(len(storage._inside))
+    assert (max(known), known[-1]) == (1000, 1)
+
+
 async def test_a_loop_of_symlinks_is_refused(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "generated").symlink_to("generated")
