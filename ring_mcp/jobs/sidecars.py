@@ -185,7 +185,7 @@ def _plain(url: str) -> str:
     """An address without what gives access (query, user, password); of a file on this machine only the name."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
-        return parts.path.rsplit("/", 1)[-1]
+        return parts.path.rpartition("/")[2]
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 

@@ -15,6 +15,7 @@ from ring_mcp.domain import Failure, Job, JobState
 from ring_mcp.errors import ProviderRejected, ProviderUnavailable
 from ring_mcp.jobs.events import count_carried, log_change, log_opened, note_cost, note_outcome, step_of
 from ring_mcp.metrics import Registry
+from tests.jobs.engine import Engine
 from tests.ledger_samples import carried, sample_asset, sample_job
 
 _S = JobState
@@ -299,3 +300,22 @@ def test_a_step_is_traced_by_its_job_within_its_call(provider: str, named: str) 
         "gen_ai.request.model": job.plan.model,
         "gen_ai.output.type": "image",
     }
+
+
+async def test_the_write_that_ends_a_job_is_traced_as_its_end(engine: Engine) -> None:
+    record = engine.record(await engine.new())
+    tracer = Traced()
+    with telemetry.trace(tracer):
+        for state in (_S.SUBMITTING, _S.STORING, _S.DONE):
+            await record.write(carried(record.job, state))
+    assert [(name, noted["ring_mcp.job.state"]) for name, noted, _ in tracer.asked] == [
+        (f"settle {record.job.plan.model}", "done")
+    ]
+
+
+async def test_a_paid_request_is_traced_as_one(engine: Engine) -> None:
+    record = engine.record(await engine.new())
+    tracer = Traced()
+    with telemetry.trace(tracer):
+        await engine.submitting.submit(record)
+    assert f"submit {record.job.plan.model}" in [name for name, _, _ in tracer.asked]

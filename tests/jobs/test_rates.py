@@ -17,6 +17,7 @@ from ring_mcp.errors import RateLimited
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.rates import ASK_AGAIN_S, HORIZON_S, PREPARED_AT_ONCE, ProviderRates, _LocalBucket
 from ring_mcp.jobs.submitting import STALE_PLAN_S
+from ring_mcp.jobs.turns import Turns
 from ring_mcp.presets import Presets, load_presets
 from tests.fake_clock import LIMIT_S, START, FakeClock, let_pass
 from tests.jobs.engine import Engine, clip_plan, engine_on, started_engine, until
@@ -486,6 +487,15 @@ async def test_without_a_number_looks_are_taken_one_by_one(clock: FakeClock) -> 
     ledger.may_answer.set()
     await clock.play(_all(list(looking)))
     assert [taken[2] for taken in ledger.taken] == [1] * 4
+
+
+async def test_who_has_left_the_line_waits_for_nothing(clock: FakeClock) -> None:
+    ledger = CountingLedger()
+    with rates_on(ledger, clock, one_a_second()).place_for(a_clip()) as place:
+        async with place.stand(Turns(1)):
+            await place.wait_to_submit()
+        await place.wait_to_submit()
+    assert len(ledger.taken) == 1
 
 
 def test_a_place_counts_how_long_it_has_waited_in_all(clock: FakeClock) -> None:

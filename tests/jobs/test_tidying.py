@@ -16,6 +16,7 @@ from ring_mcp.jobs import tidying
 from ring_mcp.jobs.tidying import (
     KEEP_INPUTS_S,
     Leftover,
+    _is_from_before,
     list_leftovers,
     remove_old_files,
     remove_old_inputs,
@@ -244,6 +245,16 @@ def give(engine: Engine, name: str, before: datetime, by_s: float = 0.0) -> Path
     path.write_bytes(b"x")
     os.utime(path, (before.timestamp() - by_s,) * 2)
     return path
+
+
+@pytest.mark.parametrize(("before_s", "is_before"), [(1000.0, False), (1000.5, True)])
+def test_what_was_written_at_that_very_time_is_not_from_before(
+    tmp_path: Path, before_s: float, is_before: bool
+) -> None:
+    path = tmp_path / "a"
+    path.touch()
+    os.utime(path, (1000.0, 1000.0))
+    assert _is_from_before(path, before_s) is is_before
 
 
 async def test_given_media_stay_for_a_day_and_nothing_else_is_touched(engine: Engine) -> None:
