@@ -11,6 +11,7 @@ from ring_mcp.conductors.paid_calls import PaidCalls
 from ring_mcp.conductors.results import JobResult
 from ring_mcp.domain import ImageRequest, Plan, VideoRequest
 from ring_mcp.domain.consent import NOBODY, Asking
+from ring_mcp.jobs.addresses import addresses
 from ring_mcp.jobs.inputs import MediaInputs
 from ring_mcp.jobs.watch import OnProgress
 from ring_mcp.presets import Presets
@@ -65,8 +66,10 @@ class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
         ``asking``: how the caller is asked to confirm, if the operator wants that.
         The job goes on if the caller is cancelled.
         """
-        # Before the plan, whose check may fetch pictures: no such work for an actor who may not spend.
-        await self._calls.check_may_spend(actor_id)
+        # Before the plan, whose check fetches what is given along: no such work for an actor who may not spend. Whoever
+        # gives nothing along is asked in the transaction that opens the job.
+        if any(addresses(request)):
+            await self._calls.check_may_spend(actor_id)
         with telemetry.span("plan"):
             plan = await self.check(await self._calls.with_results(request, actor_id))
         result = await self._calls.make(

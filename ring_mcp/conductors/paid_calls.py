@@ -69,7 +69,8 @@ class PaidCalls:
             self._opening.check_provider("image", plan.first_frame.provider, "imageProvider")
 
     async def check_may_spend(self, actor_id: str) -> None:
-        """Raises LookOnly, Unauthorized or LedgerError. Called before anything is fetched for the caller."""
+        """Raises LookOnly, Unauthorized or LedgerError. Called before anything is fetched for the caller, or anybody is
+        asked; the job's opening looks again, under its locks."""
         await self._allowance.check_may_spend(actor_id)
 
     async def with_results(self, request: R, actor_id: str | None) -> R:
@@ -196,6 +197,7 @@ class PaidCalls:
         """Get a confirmation of what this would spend, if one is needed. What the caps would refuse is not asked."""
         if not self.confirming.applies_to(asking):
             return None
+        await self.check_may_spend(actor_id)  # nobody is asked to confirm what is refused afterwards
         if asking.terms is not None:
             return asking.terms
         prospect = await self._opening.look(plan, actor_id=actor_id, idempotency_key=key)

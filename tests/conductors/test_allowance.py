@@ -10,6 +10,7 @@ import pytest
 
 from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.domain import Caps, ImageRequest, JobState, LookOnly, Member, VideoRequest, hash_token, make_token
+from ring_mcp.domain.consent import Asking, Mark, Reply
 from ring_mcp.errors import CapExceeded, RingError, Unauthorized
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.ledger.sqlite import SqliteLedger
@@ -93,6 +94,16 @@ async def test_who_may_only_look_is_told_so_and_asks_nobody(tmp_path: Path, sand
         assert (await app.health.check("ann")).actor == quote.actor
         assert (await app.whoami.describe("ann")).may_spend is False
         assert (await app.whoami.describe("bob")).may_spend is None
+
+
+async def test_nobody_is_asked_to_confirm_for_who_may_only_look(tmp_path: Path, sandbox: SandboxServer) -> None:
+    async def ask(mark: Mark, text: str) -> Reply:
+        raise AssertionError(f"asked: {text}")
+
+    async with running(sandbox, tmp_path, RING_CONFIRM="require") as app:
+        await add(app.ledger, may_spend=False)
+        with pytest.raises(LookOnly):
+            await app.images.generate(ImageRequest(prompt="a kite"), actor_id="ann", asking=Asking(ask=ask))
 
 
 async def test_a_quote_names_the_cap_that_would_refuse_and_a_call_is(tmp_path: Path, sandbox: SandboxServer) -> None:
