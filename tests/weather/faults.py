@@ -164,8 +164,8 @@ def _faults() -> Sequence[Fault]:
         for name, act in {**own, **anywhere}.items()
     ]
     closed = [
-        Fault(name="keep-alive closed", meets=kind, act=reset, needs_reuse=True) for kind in ("look", "upload")
-    ]  # a download has a connection of its own, as a paid request has
+        Fault(name="keep-alive closed", meets=kind, act=reset, needs_reuse=True) for kind in ("look", "media", "upload")
+    ]  # a paid request has a connection of its own
     return [*paid, *free, *closed]
 
 
