@@ -200,7 +200,7 @@ def _without_unset(value: Any) -> Any:
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> MediaFile:
-    content = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "replace")
+    content = (json.dumps(value, indent=2) + "\n").encode()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.unlink(missing_ok=True)  # a new file: the old one may have been linked elsewhere
     path.write_bytes(content)

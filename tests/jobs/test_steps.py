@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from ring_mcp.domain import Job, JobState
+from ring_mcp.domain import Job, JobState, Output
 from ring_mcp.errors import ProviderUnavailable, StorageError
 from ring_mcp.jobs.outcomes import Pause, back_off_s
-from tests.fake_clock import START
-from tests.jobs.engine import Engine
-from tests.jobs.scripted_provider import REQUEST_ID
+from ring_mcp.providers.base import Finished
+from tests.fake_clock import START, FakeClock
+from tests.jobs.engine import Engine, started_engine
+from tests.jobs.scripted_provider import REQUEST_ID, jpeg
+from tests.jobs.shared_folder import SharedFolder
 from tests.ledger_samples import OUTPUT, carried
 
 TRIES = 3
@@ -26,6 +30,25 @@ async def test_a_planned_job_is_submitted(engine: Engine) -> None:
     record = engine.record(await engine.new())
     assert await engine.steps.advance(record, START, 0) is None
     assert (record.job.state, record.job.provider_request_id) == (JobState.RENDERING, REQUEST_ID)
+
+
+async def test_what_a_job_has_shared_stays_until_its_end(tmp_path: Path, clock: FakeClock) -> None:
+    place = SharedFolder(tmp_path / "shared")
+    async with started_engine(tmp_path / "state", clock, death_is_certain=False, shared=place) as engine:
+        record = engine.record(await engine.new())
+        name = f"{record.job.id}-0.inline"
+
+        async def make() -> Finished:
+            (engine.spool / name).write_bytes(jpeg())
+            return Finished(outputs=(Output(spool_path=name),))
+
+        engine.pictures.answers.append(make)
+        await engine.steps.advance(record, START, 0)
+        await engine.sharing.aclose()  # what was begun to be removed is
+        assert (record.job.state, place.names()) == (JobState.STORING, [name])
+        await engine.steps.advance(record, START, 0)
+        await engine.sharing.aclose()
+        assert (record.job.state, place.names()) == (JobState.DONE, [])
 
 
 async def test_the_decoder_starts_while_the_provider_works(engine: Engine) -> None:
