@@ -35,6 +35,12 @@ _LINE_LIMIT_BYTES = 512 * 1024 * 1024
 _TRY_AGAIN_S = 1.0
 _NOT_SENT = ProviderUnavailable("the server died before the request was sent", billed="no")
 _TOO_LATE = ProviderUnavailable("the process that makes the request was held up, and has not sent it", billed="no")
+_NOT_UNDERSTOOD = ProviderUnavailable(
+    "the process that makes the request is of another version than the server, and has not sent it",
+    billed="no",
+    next_action="Restart the server, then call again.",
+)
+_UNSENT = (_NOT_SENT, _TOO_LATE, _NOT_UNDERSTOOD)
 
 
 def main() -> None:
@@ -156,19 +162,23 @@ class Errands:
                 await asyncio.to_thread(self._answers.write, job_id, attempt_token, answer)
                 return
             except OSError:
-                if answer is _NOT_SENT and not self._spool.is_dir():
+                if answer in _UNSENT and not self._spool.is_dir():
                     return
                 await asyncio.sleep(_TRY_AGAIN_S)
 
     async def _make(self, job_id: str, order: dict[str, Any]) -> Answer:
-        plan: Plan = TypeAdapter[Plan](Plan).validate_python(order["plan"])
-        inputs = TypeAdapter(Inputs).validate_python(order["inputs"])
-        provider = self._providers[order["kind"], plan.provider]
+        try:
+            plan: Plan = TypeAdapter[Plan](Plan).validate_python(order["plan"])
+            inputs = TypeAdapter(Inputs).validate_python(order["inputs"])
+            provider, deadline_s = self._providers[order["kind"], plan.provider], order["deadlineS"]
+            is_late = self._clock.monotonic() > order["beginBeforeS"]
+        except (KeyError, ValueError):  # after an upgrade under a server that runs; nothing has left
+            return _NOT_UNDERSTOOD
         # Stopped for long, or asleep with its machine: others may have given the job up, and it was called again.
-        if self._clock.monotonic() > order["beginBeforeS"]:
+        if is_late:
             return _TOO_LATE
         try:
-            return await provider.submit(plan, inputs, spool=self._spool / job_id, deadline_s=order["deadlineS"])
+            return await provider.submit(plan, inputs, spool=self._spool / job_id, deadline_s=deadline_s)
         except ProviderError as exc:
             # A provider's no is an answer, too: raised, it would be lost with the task.
             return exc

@@ -144,7 +144,8 @@ class Answers:
         path = self._spool / f"{job_id}{_LOCK}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            if not try_lock(descriptor):
+            # One that another courier has just let go of lies there no more: nobody would see that it is held.
+            if not (try_lock(descriptor) and os.path.samestat(os.fstat(descriptor), path.stat())):
                 raise BlockingIOError(f"another courier has {path.name}")
             yield
             # Not in the ``finally``: where another courier has the lock, the file is that one's.

@@ -61,6 +61,10 @@ class CourierSilent(OSError):
         self.strerror = f"the process that makes the request (courier, pid {pid}) does not answer"
 
 
+class _NotTold(ConnectionError):
+    """The connection had ended before it was told anything."""
+
+
 _Try = tuple[str, str]
 """A job's id and its attempt's token: an attempt given up as too slow may be answered while the next one is waited
 for."""
@@ -164,12 +168,12 @@ class Courier:
             "beginBeforeS": SystemClock().monotonic() + begin_within_s,
         }
         wire, this = self._given_to.pop(job_id)
-        if wire.writer.is_closing():
-            raise ProviderUnavailable(_NOT_TOLD, provider=plan.provider, billed="no")
         try:
             await self._have_done(order, wire, this, deadline_s + MOST_PAUSES_S + _LATE_S)
         except CourierSilent:
             raise
+        except _NotTold as exc:
+            raise ProviderUnavailable(_NOT_TOLD, provider=plan.provider, billed="no") from exc
         except OSError as exc:  # it may have written the answer before it died: the spool decides
             logger.error("job %s: %s", job_id, exc)
         answer = await asyncio.to_thread(self._answers.read, job_id, attempt_token)
@@ -254,7 +258,7 @@ class Courier:
 
     async def _say(self, message: dict[str, Any], wire: _Wire, of: _Try) -> None:
         if wire.writer.is_closing():
-            raise ConnectionError("the courier has left")
+            raise _NotTold("the courier has left")
         job_id, attempt_token = of
         wire.writer.write(json.dumps(message | {"job": job_id, "attemptToken": attempt_token}).encode() + b"\n")
         await wire.writer.drain()

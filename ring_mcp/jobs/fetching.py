@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from ring_mcp.domain import Job, MediaFile, Output, VideoPlan
-from ring_mcp.errors import LocalPolicy, MediaGone, ProviderBadReply, StorageError
+from ring_mcp.errors import LocalPolicy, MediaGone, ProviderBadReply, StorageError, StorageRefused, StorageUnclear
 from ring_mcp.files import PART
 from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.events import step_of
@@ -66,7 +66,9 @@ class Fetching:
     async def _fetch(self, job: Job, index: int) -> MediaFile:
         path, output = self.path_of(job, index), job.outputs[index]
         only_copy = output.spool_path is not None
+        is_taken = False
         if only_copy or path.exists():
+            is_taken = _waits_for_storage(job)
             await self._bring(job, path)
             size_bytes, sha256 = await asyncio.to_thread(hash_file, path)
         else:
@@ -79,8 +81,8 @@ class Fetching:
                 size_bytes=size_bytes,
                 sha256=sha256,
                 expected=job.kind,
-                anyway=came_often(job),
-                even_cut=came_often(job, TRIES_BEFORE_CUT_IS_TAKEN),
+                anyway=is_taken or came_often(job),
+                even_cut=is_taken or came_often(job, TRIES_BEFORE_CUT_IS_TAKEN),
                 only_copy=only_copy,
             )
             # Here, where it is a few reads: in a thread of its own each of them would wait for all other threads.
@@ -89,7 +91,7 @@ class Fetching:
         try:
             media = await self._decoder.run(look)
             short = _doubt_length(job, media)
-            if short is not None and not (only_copy or came_often(job)):
+            if short is not None and not (only_copy or is_taken or came_often(job)):
                 raise ProviderBadReply(short)
             return media if short is None or media.doubt is not None else replace(media, doubt=short + _ELSEWHERE)
         except ProviderBadReply:
@@ -130,6 +132,12 @@ class Fetching:
         self._answers.forget(job.id)
 
 
+def _waits_for_storage(job: Job) -> bool:
+    """Whether what lies in the spool was taken before, and could not be stored: its address may serve nothing by now,
+    and the tries that it was taken after are not counted any more."""
+    return job.failure is not None and job.failure.code in _OF_STORAGE
+
+
 def _doubt_length(job: Job, media: MediaFile) -> str | None:
     """What is odd about a new clip's length: of a file in pieces, a cut between two of them shows nowhere else."""
     plan, length_s = job.plan, media.duration_s
@@ -155,6 +163,7 @@ def _reserve_part(path: Path) -> Path:
     return part  # of so many, the last has most likely been killed as well
 
 
+_OF_STORAGE = (StorageError.code, StorageRefused.code, StorageUnclear.code)
 _ELSEWHERE = ": if it ends early, its temporary address may give the whole clip for some time yet"
 _NOT_HERE = (
     "the result came inside the provider's answer, and its file is not in the spool of this machine, nor shared by "

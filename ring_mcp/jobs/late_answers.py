@@ -45,6 +45,8 @@ YOUNG_PLAN_S = 60.0
 """A plan that was so young when this process got it was hardly sent, lost, and given away again before: it waits for no
 storage that is away."""
 
+_WITH_ITS_DRIVER = (JobState.PLANNED, JobState.SUBMITTING, JobState.STORING)
+
 _Read = Callable[[Job], Awaitable[tuple[Job, Answer] | None]]
 """The answer to a job, if it is news, and the job that it is the answer to: as it was sent."""
 
@@ -73,8 +75,9 @@ class LateAnswers:
                     left.append(job_id)
                     continue
                 job = await self._bring_home(ledger, job_id, self._read_own)
-                # Whoever drives it looks for the answer, and forgets it when all of it is stored.
-                if job is not None and job.state not in (JobState.SUBMITTING, JobState.STORING):
+                # Whoever drives it looks for the answer, and forgets it when all of it is stored; a plan may have been
+                # sent, and answered, since its row was read.
+                if job is not None and job.state not in _WITH_ITS_DRIVER:
                     await asyncio.to_thread(self._put_away, job)
             except OSError as exc:
                 left.append(job_id)

@@ -112,7 +112,10 @@ class SharedUpkeep:
             return
         # Where a person settled it, or nobody knew that it was sent, this may be the late answer, which the next start
         # applies; and that to another attempt it sets aside.
-        is_of_another = self._answers.has(job_id) and not self._answers.holds(job_id, job.attempt_token)
+        try:
+            is_of_another = self._answers.has(job_id) and not self._answers.holds(job_id, job.attempt_token)
+        except OSError:  # it cannot be read now, and must not keep the others from being shared
+            return
         if not (job.is_resolved_by_hand or job.has_ended_unsent or is_of_another):
             await asyncio.to_thread(self._answers.remove, job_id)
 

@@ -24,7 +24,7 @@ from ring_mcp.errors import (
 from ring_mcp.masking import Masking
 from ring_mcp.providers.base import MOST_PAUSES_S, Downloaded, HearRefusal
 from ring_mcp.providers.connections import Clients, open_clients
-from ring_mcp.providers.deadlines import limit
+from ring_mcp.providers.deadlines import LATE_S, limit
 from ring_mcp.providers.downloads import fetch
 from ring_mcp.providers.guard import Trusted, public_addresses
 from ring_mcp.providers.replies import Reply, bound_retry_s, one_line
@@ -121,6 +121,8 @@ class ProviderHttp:
             if attempt >= _PAID_ATTEMPTS or self._clock.monotonic() - started_s + pause_s > MOST_PAUSES_S:
                 raise refused
             await self._clock.sleep(pause_s)
+            if self._clock.monotonic() - started_s > MOST_PAUSES_S + LATE_S:
+                raise refused  # the process was stopped meanwhile, and others may have given the job up
 
     async def _send_paid(self, path: str, body: Mapping[str, Any], deadline_s: float, timed_out: str) -> Reply:
         status: int | None = None

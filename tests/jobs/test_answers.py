@@ -22,6 +22,7 @@ from ring_mcp.errors import (
 )
 from ring_mcp.jobs.answers import Answers, list_pictures
 from ring_mcp.providers.base import Accepted, Finished
+from tests.auditing import when
 
 FINISHED = Finished(
     outputs=(Output(spool_path="a-0.inline", content_type="image/jpeg"), Output(lost_because="blocked")),
@@ -214,3 +215,18 @@ def test_pictures_are_looked_for_by_thirty_two_names(answers: Answers, tmp_path:
     for number in (0, 31, 32):
         (tmp_path / f"job-{number}.inline").write_bytes(b"x")
     assert list_pictures(tmp_path, "job") == {number: tmp_path / f"job-{number}.inline" for number in (0, 31)}
+
+
+@pytest.mark.parametrize("is_there_again", [False, True])
+def test_a_lock_that_another_courier_let_go_of_is_none(answers: Answers, tmp_path: Path, is_there_again: bool) -> None:
+    """It has opened the file meanwhile, and gets the lock of one that has no name any more."""
+    path = tmp_path / "job-courier.lock"
+
+    def let_go(*_: object) -> None:
+        path.unlink()
+        if is_there_again:
+            path.touch()
+
+    with when("fcntl.flock", let_go), pytest.raises(OSError, match="lock"), answers.expect("job"):
+        pass
+    assert path.exists() is is_there_again, "it is not its own"

@@ -255,11 +255,23 @@ async def test_a_courier_that_dies_before_it_is_told_to_go_sends_nothing(courier
     await courier.drop(other)
 
 
-async def test_a_courier_whose_folder_is_gone_ends_with_its_server(courier: Courier, config: Config) -> None:
+@pytest.mark.parametrize("is_told", [False, True])
+async def test_a_courier_whose_folder_is_gone_ends_with_its_server(
+    courier: Courier, config: Config, is_told: bool
+) -> None:
     """It has sent nothing, and the state folder was removed: it must not try for ever to write that down."""
-    assert await courier.take(new_id(), "token")
+    job_id = new_id()
+    assert await courier.take(job_id, "token")
     cmdline = Path(f"/proc/{courier.pid}/cmdline")
     shutil.rmtree(config.state_path)
+    if is_told:  # too late
+        order = courier.submit(
+            job_id, "token", "image", plan("a boat"), Inputs(), deadline_s=LIMIT_S, begin_within_s=-1.0
+        )
+        submitting = asyncio.create_task(order)
+        assert await is_pending(submitting)
+        submitting.cancel()
+        await asyncio.wait({submitting})
     await courier.aclose()
     async with asyncio.timeout(LIMIT_S):
         with contextlib.suppress(OSError):
@@ -329,6 +341,23 @@ async def test_an_order_that_is_read_too_late_is_not_carried_out(courier: Courie
                 job_id, "token", "image", plan("a boat"), Inputs(), deadline_s=LIMIT_S, begin_within_s=-1.0
             )
     assert unsent.value.billed == "no"
+    assert not sandbox.state.books.charges()
+
+
+async def test_an_order_that_is_not_understood_is_known_to_be_unsent(
+    courier: Courier, answers: Answers, sandbox: SandboxServer
+) -> None:
+    """After an upgrade under a server that runs, its courier is of the new version, and expects what is not said."""
+    job_id = new_id()
+    assert await courier.take(job_id, "token")
+    [wire] = courier._wires
+    order = {"do": "go", "job": job_id, "attemptToken": "token", "kind": "image", "deadlineS": LIMIT_S}
+    asked = order | {"plan": plan("a boat").model_dump(mode="json"), "inputs": {}}
+    wire.writer.write(json.dumps(asked).encode() + b"\n")
+    await eventually_done(answers, job_id)
+    unsent = answers.read(job_id, "token")
+    assert isinstance(unsent, ProviderUnavailable)
+    assert (unsent.billed, unsent.next_action) == ("no", "Restart the server, then call again.")
     assert not sandbox.state.books.charges()
 
 
@@ -674,6 +703,19 @@ async def test_a_courier_may_die_while_it_is_asked_for(
     other.die()
     with pytest.raises(OutcomeUnknown, match="the process that made the request has died"):
         await asyncio.wait_for(submitting, LIMIT_S)
+
+
+async def test_a_courier_that_leaves_before_it_is_told_has_sent_nothing(
+    by_hand: tuple[Courier, ByHand],
+) -> None:
+    courier, other = by_hand
+    await taken(courier, other, "a-job")
+    leaving = asyncio.create_task(courier.aclose())  # its turn comes before anything is written
+    with pytest.raises(ProviderUnavailable, match="it was not sent") as unsent:
+        await courier.submit("a-job", "token", "image", plan("a boat"), Inputs(), deadline_s=20.0, begin_within_s=1.0)
+    await leaving
+    assert unsent.value.billed == "no"
+    assert other.has_heard_all()
 
 
 class Several:

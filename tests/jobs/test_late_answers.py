@@ -28,6 +28,7 @@ from ring_mcp.jobs.outcomes import Park, Pause, end_badly, resolve_by_hand
 from ring_mcp.jobs.preparing import LOOK_AGAIN_S
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.providers.base import Accepted, Finished
+from tests.auditing import when
 from tests.fake_clock import FakeClock
 from tests.jobs.engine import Engine, clip_plan, engine_on, started_engine
 from tests.jobs.scripted_provider import finished, jpeg
@@ -367,6 +368,8 @@ async def test_a_plan_that_cost_nothing_is_left_to_be_sent(engine: Engine) -> No
     engine.answers.write(job.id, "token", NOT_SENT)
     await engine.late.apply_own(engine.ledger)
     assert await engine.row(job) == job
+    await engine.runner.drive(job)
+    assert (await engine.row(job)).state is JobState.DONE
     assert engine.answers.job_ids() == []
 
 
@@ -613,3 +616,22 @@ async def test_an_unreadable_answer_is_told_of_once(engine: Engine, caplog: pyte
     engine.answers.write(job.id, "token", ACCEPTED)
     await engine.late.apply_own(engine.ledger)
     assert (await engine.row(job)).state is _S.RENDERING
+
+
+async def test_an_answer_to_a_plan_is_its_drivers(engine: Engine) -> None:
+    """Another server of this machine has sent it, and was answered, since its row was read here."""
+    job = await engine.new()
+    looks: list[str] = []
+
+    def answer(path: object, *_: object) -> None:
+        if str(path).endswith(f"{job.id}-answer.json"):
+            looks.append(str(path))
+            if len(looks) == 2:
+                engine.answers.write(job.id, "theirs", finished(billed_usd=Decimal("0.05")))
+
+    with engine.answers.expect(job.id):
+        await engine.late.apply_own(engine.ledger)
+    with when("open", answer):
+        await engine.late.apply_own(engine.ledger)
+    assert len(looks) == 1
+    assert not engine.unwritten.exists(), "its driver finds it where it was written"

@@ -130,6 +130,17 @@ async def test_what_a_driver_here_or_a_late_answer_needs_stays(
     assert left(engine) == sorted(names[2:])
 
 
+async def test_an_answer_that_cannot_be_read_keeps_no_other_back(
+    engine: Engine, place: SharedFolder, upkeep: SharedUpkeep
+) -> None:
+    ended = [await in_state(engine, _S.DONE) for _ in range(3)]
+    for job in ended:
+        (engine.spool / answer_name(job.id)).mkdir()
+    names = came_here(engine, await in_state(engine, _S.UNKNOWN))
+    await upkeep.look_after_own()
+    assert place.names() == names
+
+
 async def test_what_is_there_is_not_asked_for_job_by_job(
     engine: Engine, place: SharedFolder, upkeep: SharedUpkeep
 ) -> None:

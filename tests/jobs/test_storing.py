@@ -30,7 +30,7 @@ from ring_mcp.errors import (
     StorageRefused,
     StorageUnclear,
 )
-from ring_mcp.jobs.outcomes import Park, Pause, back_off_s, slow_look_s
+from ring_mcp.jobs.outcomes import Park, Pause, back_off_s, failure_of, slow_look_s
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import (
     GONE_AFTER_S,
@@ -668,3 +668,24 @@ async def test_a_clip_that_stays_much_shorter_than_asked_is_told(
     )
     assert (job.state, job.warnings) == (JobState.DONE, () if plan else (told,))
     assert len(engine.clips.fetched) == tries
+
+
+@pytest.mark.parametrize("trouble", [AWAY, StorageRefused("no rights"), StorageUnclear("no word")])
+@pytest.mark.parametrize("kind", ["short", "cut", "no clip"])
+async def test_what_was_taken_in_the_end_outlives_its_address(
+    engine: Engine, clock: FakeClock, tmp_path: Path, trouble: StorageError, kind: str
+) -> None:
+    """By the time it can be stored its address serves nothing any more."""
+    _, short = clip_in_pieces(tmp_path / "clip.mp4", lasts_s=6)
+    engine.clips.files += [{"short": short, "cut": FILES["mp4"][:-100], "no clip": bytes(99)}[kind]] * 99
+    engine.storage.troubles += [trouble]
+    record = await storing_job(engine, plan=clip_plan(duration_s=6))
+    tries = 0
+    while engine.storage.troubles:
+        await engine.storing.store(record, tries)
+        tries += 1
+    await record.write(replace(record.job, failure=failure_of(trouble, record.job.id)))  # as where it is parked
+    engine.clips.files.clear()
+    engine.clips.files += [MediaGone("404")] * 9
+    assert await engine.storing.store(record, 0) is None
+    assert (record.job.state, len(record.job.assets), len(record.job.warnings)) == (JobState.DONE, 1, 1)

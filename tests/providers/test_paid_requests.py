@@ -231,6 +231,26 @@ async def test_nothing_is_sent_a_minute_after_the_first(pauses: list[str], posts
     assert sum(clock.slept_s) <= MOST_PAUSES_S
 
 
+class StoppedClock(InstantClock):
+    """An instant clock of a process that is stopped for an hour in each of its pauses."""
+
+    def monotonic(self) -> float:
+        return 3600.0 * len(self.slept_s)
+
+
+@pytest.mark.parametrize("is_reached", [True, False])
+async def test_who_was_stopped_in_the_pause_sends_nothing_again(is_reached: bool) -> None:
+    """Others have given the job up meanwhile, and whoever wanted it may have called again."""
+    limited = http(429, TOO_MANY, retry_after="1")
+    async with RawServer(answering(limited, HANDLE)) as server:
+        url = server.url if is_reached else f"http://127.0.0.1:{free_port()}"
+        async with connected(url, StoppedClock()) as provider_http:
+            with pytest.raises(RateLimited if is_reached else ProviderUnavailable) as caught:
+                await post(provider_http)
+    assert caught.value.billed == "no"
+    assert len(server.posts) == is_reached
+
+
 async def test_a_rate_limit_that_was_billed_is_not_sent_again() -> None:
     billed = http(429, {**TOO_MANY, "usage": {"cost_in_usd_ticks": 1}})
     async with RawServer(answering(billed, HANDLE)) as server, connected(server.url) as provider_http:
