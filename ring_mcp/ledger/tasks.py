@@ -13,7 +13,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from ring_mcp.domain import DRIVEN, Account, Holder, Job
+from ring_mcp.domain import Account, Holder, Job
 from ring_mcp.ledger.base import Opened
 from ring_mcp.ledger.claims import count_takeover
 from ring_mcp.ledger.rows import Dialect, decode_job
@@ -95,7 +95,7 @@ def with_tasks(opening: Transaction[Opened]) -> Transaction[Opened]:
     if not opened.joined:
         for job in (opened.job, opened.still):
             # A still that another process drives has its task there already.
-            if job is not None and job.state in DRIVEN and job.owner == opened.job.owner:
+            if job is not None and job.owner == opened.job.owner:
                 yield from enqueue(job)
     return opened
 

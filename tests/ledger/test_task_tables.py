@@ -40,7 +40,8 @@ def test_every_name_is_ours() -> None:
 
 def test_what_stands_in_the_environment_for_pgqueuer_changes_nothing() -> None:
     program = "from ring_mcp.ledger.task_tables import name_tables; print(name_tables().model_dump_json())"
-    theirs = {"PGQUEUER_PREFIX": "their_", "QUEUE_TABLE": "theirs", "PGQUEUER_SCHEMA": "theirs", "CHANNEL": "theirs"}
+    names = {name.upper() for name in type(name_tables()).model_fields} - {"DURABILITY", "WIDEN_ID"}
+    theirs = dict.fromkeys([*names, "PGQUEUER_PREFIX", "PGQUEUER_SCHEMA"], "theirs")
     assert said_by(program, **theirs) == said_by(program)
 
 
