@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -140,9 +140,21 @@ def load_config_with(gateway: str | None) -> Config:
         raise ConfigError([each.replace("RING_API_BASE_URL:", "--gateway:") for each in exc.problems]) from exc
 
 
-def leave_settings_to_health() -> None:
+@contextlib.contextmanager
+def _leave_out(logger: logging.Logger, is_left_out: Callable[[logging.LogRecord], bool]) -> Iterator[None]:
+    def keep(record: logging.LogRecord) -> bool:
+        return not is_left_out(record)
+
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)  # a command may be one of many in its process
+
+
+def leave_settings_to_health() -> contextlib.AbstractContextManager[None]:
     """What a start says of faulty settings is in the report of health, with the fix."""
-    logging.getLogger("ring_mcp.operator_settings").addFilter(lambda _: False)
+    return _leave_out(logging.getLogger("ring_mcp.operator_settings"), lambda _: True)
 
 
 def limit_s(config: Config, kind: MediaKind) -> float:
@@ -166,7 +178,7 @@ async def open_backend(config: Config) -> AsyncIterator[Backend]:
     from ring_mcp.app import open_app
 
     # The command itself says how its job ended: the server's line about it would only be a second, ruder one.
-    logging.getLogger("ring_mcp.jobs").addFilter(lambda record: not hasattr(record, "facts"))
-    # Jobs of other processes are not taken over: this one may end before it has the answer to what it sent for them.
-    async with open_app(config, take_over=False) as app:
-        yield InProcess(app)
+    with _leave_out(logging.getLogger("ring_mcp.jobs"), lambda record: hasattr(record, "facts")):
+        # Jobs of other processes are not taken over: this one may end before it has the answer to what it sent.
+        async with open_app(config, take_over=False) as app:
+            yield InProcess(app)

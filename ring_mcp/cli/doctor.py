@@ -27,8 +27,6 @@ def doctor(as_json: bool, recount: bool, gateway: str | None) -> None:
     from ring_mcp.cli.backend import leave_settings_to_health, load_config_with, open_backend
     from ring_mcp.errors import InvalidRequest
 
-    leave_settings_to_health()
-
     async def ask() -> dict[str, Any]:
         config = load_config_with(gateway)
         if recount and config.api_base_url is not None:
@@ -39,7 +37,8 @@ def doctor(as_json: bool, recount: bool, gateway: str | None) -> None:
             report = _add(report, await _check_sums(config, recount))
         return report
 
-    tell_report(ask, as_json=as_json, gateway=gateway)
+    with leave_settings_to_health():
+        tell_report(ask, as_json=as_json, gateway=gateway)
 
 
 def _add(report: dict[str, Any], check: dict[str, Any]) -> dict[str, Any]:

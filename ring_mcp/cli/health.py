@@ -28,13 +28,12 @@ def health(as_json: bool, gateway: str | None) -> None:
     """
     from ring_mcp.cli.backend import leave_settings_to_health, load_config_with, open_backend
 
-    leave_settings_to_health()
-
     async def ask() -> dict[str, Any]:
         async with open_backend(load_config_with(gateway)) as backend:
             return await backend.health()
 
-    tell_report(ask, as_json=as_json, gateway=gateway)
+    with leave_settings_to_health():
+        tell_report(ask, as_json=as_json, gateway=gateway)
 
 
 def tell_report(ask: Callable[[], Coroutine[Any, Any, dict[str, Any]]], *, as_json: bool, gateway: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import signal
@@ -16,9 +17,11 @@ from urllib.request import url2pathname
 
 import httpx2
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from ring_mcp import __version__
+from ring_mcp.cli.commands import cli
 from tests.server.wire import LIMIT_S, RingProcess, environment
 from tests.server.wire import command as cold_command
 from tests.warm import command
@@ -192,3 +195,10 @@ def test_a_server_started_in_a_terminal_says_what_it_waits_for(env: dict[str, st
         os.close(end_of_it)
     assert process.returncode in (0, 130)
     assert (out, errors) == ("", "")
+
+
+def test_a_command_that_has_ended_leaves_the_log_as_it_was(tmp_path: Path) -> None:
+    asked = CliRunner(env=environment(tmp_path)).invoke(cli, ["health", "--json", "--gateway", ""])
+    assert asked.exit_code == 1, "without a key"
+    filtered = [name for name, each in logging.root.manager.loggerDict.items() if getattr(each, "filters", None)]
+    assert [name for name in filtered if name.startswith("ring_mcp")] == []
