@@ -22,6 +22,7 @@ from ring_mcp.jobs.addresses import (
 
 SAME = {
     "https://example.org/a.jpg": [" https://example.org/a.jpg\n", "HTTPS://example.org/a.jpg", "saved at https://example.org/a.jpg"],
+    "file:///photo.jpg": ["file:photo.jpg", "file:/photo.jpg"],
     "file:///tmp/a%20b.jpg": ["file:/tmp/a%20b.jpg", "file://tmp/a%20b.jpg", "FILE:////tmp/a%20b.jpg", "file://localhost/tmp/a%20b.jpg"],
     "/tmp/a.jpg": ["saved at /tmp/a.jpg", "\t/tmp/a.jpg "],
     "data:image/png;base64,AAAA": [" DATA:image/png;base64,AAAA", "data: image/png;base64,AAAA\n"],

@@ -230,3 +230,10 @@ def test_a_lock_that_another_courier_let_go_of_is_none(answers: Answers, tmp_pat
     with when("fcntl.flock", let_go), pytest.raises(OSError, match="lock"), answers.expect("job"):
         pass
     assert path.exists() is is_there_again, "it is not its own"
+
+
+def test_what_is_set_aside_lies_in_a_folder_of_its_owner_alone(answers: Answers, tmp_path: Path) -> None:
+    answers.write("a", "token", FINISHED)
+    answers.set_aside("a", tmp_path / "unwritten")
+    assert (tmp_path / "unwritten").stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in (tmp_path / "unwritten").iterdir()] == ["a.stale"]

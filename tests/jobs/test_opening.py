@@ -266,6 +266,8 @@ async def test_the_spool_is_known_for_a_second_unless_it_changes(engine: Engine,
     engine.spool.chmod(0o700)
     assert await is_looked_at("one")
     assert not await is_looked_at("two")
+    clock.advance(1.0)
+    assert await is_looked_at("a second later")
     engine.spool.chmod(0o750)
     assert await is_looked_at("three")
     engine.spool.rename(engine.state / "moved")
