@@ -35,6 +35,10 @@ def test_the_keys_alone_are_secrets() -> None:
     assert list(secret_variables(GoogleSettings)) == ["GOOGLE_GENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY"]
 
 
+def test_every_vendor_can_be_asked_whether_its_key_is_good() -> None:
+    assert [vendor.name for vendor in VENDORS if vendor.key is None] == []
+
+
 @pytest.mark.parametrize(
     ("base_url", "is_own"),
     [

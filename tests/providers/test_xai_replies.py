@@ -29,6 +29,7 @@ from ring_mcp.errors import (
 )
 from ring_mcp.providers.replies import Reply, retry_after_s
 from ring_mcp.providers.xai.replies import (
+    error_text,
     progress_of,
     read_billed_usd,
     read_error,
@@ -469,3 +470,7 @@ def test_a_failed_job_of_any_shape_is_one_line(body: dict[str, Any]) -> None:
     error = read_failed_job(body, WHAT)
     assert is_one_line(error)
     assert len(error.message) < 400
+
+
+def test_a_blank_error_gives_way_to_what_stands_beside_it() -> None:
+    assert error_text(reply(400, {"error": " ", "message": "the prompt is too long"})) == "the prompt is too long"
