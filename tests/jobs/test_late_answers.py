@@ -506,6 +506,15 @@ UNSENT = (
 )
 
 
+async def end_fallen_back(database: LedgerDatabase, plan: Job, elsewhere: Ledger, clock: FakeClock) -> None:
+    """The database falls back to the plan, which another machine then finds too old."""
+    database.query("DELETE FROM media_jobs")
+    database.insert("media_jobs", database.columns(plan))
+    clock.advance(60)
+    ended = end_badly(plan, Ending.PLAN_TOO_OLD, NOT_SENT, clock.now())
+    await elsewhere.save(plan, replace(ended, updated_at=clock.now()))
+
+
 async def test_a_driver_whose_plan_was_ended_meanwhile_finishes_the_job(
     engine: Engine, clock: FakeClock, elsewhere: Ledger, tmp_path: Path
 ) -> None:
@@ -514,11 +523,7 @@ async def test_a_driver_whose_plan_was_ended_meanwhile_finishes_the_job(
     plan = await engine.new()
 
     async def late() -> Accepted:
-        database.query("DELETE FROM media_jobs")
-        database.insert("media_jobs", database.columns(plan))
-        clock.advance(60)
-        ended = end_badly(plan, Ending.PLAN_TOO_OLD, NOT_SENT, clock.now())
-        await elsewhere.save(plan, replace(ended, updated_at=clock.now()))
+        await end_fallen_back(database, plan, elsewhere, clock)
         return ACCEPTED
 
     engine.pictures.answers += [late]
@@ -539,11 +544,7 @@ async def test_an_answer_that_cost_nothing_leaves_an_end_as_it_is(
     plan = await engine.new()
 
     async def late() -> Accepted:
-        database.query("DELETE FROM media_jobs")
-        database.insert("media_jobs", database.columns(plan))
-        clock.advance(60)
-        ended = end_badly(plan, Ending.PLAN_TOO_OLD, NOT_SENT, clock.now())
-        await elsewhere.save(plan, replace(ended, updated_at=clock.now()))
+        await end_fallen_back(database, plan, elsewhere, clock)
         raise ProviderRejected("no such model")
 
     engine.pictures.answers += [late]

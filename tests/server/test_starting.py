@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from ring_mcp.errors import Unauthorized
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.server.auth import ServiceTokens
 from tests.one_now import one_now
-from tests.server.wire import RingProcess, environment
+from tests.server.wire import LIMIT_S, RingProcess, environment
 
 WRONG = {
     "IMAGE_GEN_PROVIDER": ("dall-e", "must be one of 'xai' or 'google'"),
@@ -129,6 +131,21 @@ def test_a_session_on_stdio_loads_no_web_server(tmp_path: Path) -> None:
     assert {"mcp.server", "ring_mcp.app"} <= loaded
     # It takes longer than most of our own modules, and click with it.
     assert not {"uvicorn", "click"} & loaded
+
+
+def test_models_that_a_session_does_not_use_are_not_completed() -> None:
+    code = """
+import sys
+from pydantic import BaseModel
+from ring_mcp.server.process import _load_little
+with _load_little():
+    import mcp_types
+print(mcp_types.CallToolResult.__pydantic_complete__, mcp_types.CallToolResult(content=[]).content)
+import uvicorn  # and afterwards all is as it was
+print(BaseModel.model_config, type("Own", (BaseModel,), {}).__pydantic_complete__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT_S, check=True)
+    assert done.stdout == "False []\n{} True\n"
 
 
 TOKENS = {"RING_MCP_SERVICE_TOKENS": "first-token, second-token"}
