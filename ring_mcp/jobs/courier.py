@@ -249,6 +249,8 @@ class Courier:
 
     async def _ask(self, message: dict[str, Any], wire: _Wire, of: _Try) -> str:
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        # It also hears of the courier's death, of which the saying may tell first: then nobody asks it.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._expected[of] = (wire, future)
         try:
             await self._say(message, wire, of)

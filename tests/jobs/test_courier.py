@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import logging
 import os
 import shutil
 import signal
@@ -603,6 +604,37 @@ async def test_a_courier_that_dies_without_reading_is_one_that_has_died(
     assert await asyncio.wait_for(taking, LIMIT_S) is False
     await taken(courier, other, "another")
     assert other.starts == 2
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
+async def test_a_courier_that_dies_under_a_long_order_is_told_of_once(
+    by_hand: tuple[Courier, ByHand], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Longer than the socket holds: both who says it and who waits for the answer meet the end."""
+    courier, other = by_hand
+    caplog.set_level(logging.CRITICAL, "ring_mcp.jobs.courier")  # a record would keep the error, and all that it met
+    caplog.handler.setLevel(logging.ERROR)  # of everybody else
+    await taken(courier, other, "a-job")
+    submitting = asyncio.create_task(
+        courier.submit(
+            "a-job",
+            "token",
+            "image",
+            plan("a kite").model_copy(update={"prompt": "a kite " * 1_000_000}),
+            Inputs(),
+            deadline_s=LIMIT_S,
+            begin_within_s=LIMIT_S,
+        )
+    )
+    async with asyncio.timeout(LIMIT_S):
+        while not courier.is_asked("a-job"):
+            await asyncio.sleep(0)
+    other.die()
+    await asyncio.wait({submitting}, timeout=LIMIT_S)
+    assert isinstance(submitting.exception(), OutcomeUnknown)
+    del submitting
+    await taken(courier, other, "another")  # the connection that broke is let go of
     gc.collect()
     assert "never retrieved" not in caplog.text
 
