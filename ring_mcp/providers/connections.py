@@ -17,7 +17,8 @@ from ring_mcp.proxies import Proxies
 _CONNECT_TIMEOUT_S = 10.0
 _READ_TIMEOUT_S = 60.0
 _MAX_REDIRECTS = 3
-_KEPT = httpx2.Limits(max_connections=100)
+# What is idle is closed by the next request that goes there, which may be hours away.
+_KEPT = httpx2.Limits(max_connections=100, max_keepalive_connections=20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -438,6 +438,28 @@ async def test_a_hundred_connections_are_open_at_once_and_no_more(purpose: str, 
     assert most == 100
 
 
+@pytest.mark.parametrize("purpose", ["free", "media"])
+async def test_of_a_hundred_connections_twenty_are_kept(purpose: str, tmp_path: Path) -> None:
+    there, left = asyncio.Barrier(100), 0
+    eighty = asyncio.Event()
+
+    async def meet(connection: Connection) -> None:
+        nonlocal left
+        await connection.request()
+        await there.wait()
+        await connection.send(http(200, b"x"))
+        await connection.until_client_leaves()
+        left += 1
+        if left == 80:
+            eighty.set()
+
+    async with RawServer(meet) as server, connected(server.url) as provider_http:
+        ask = provider_http.get if purpose == "free" else partial(provider_http.download, path=tmp_path / "file")
+        await asyncio.gather(*(ask(server.url) for _ in range(100)))
+        await asyncio.wait_for(eighty.wait(), LIMIT_S)
+        assert left == 80
+
+
 async def test_what_is_closed_leaves_no_connection_open() -> None:
     async def script(connection: Connection) -> None:
         await connection.request()
