@@ -35,6 +35,12 @@ def start_courier(config: Config, theirs: socket.socket) -> int:
     return int(told)
 
 
+def take_others_along() -> bool:
+    """Whether with this process all others here may end, the courier as well: it is the first one of a container, or
+    was started by that one."""
+    return 1 in (os.getpid(), os.getppid())
+
+
 @cache
 def open_decoders() -> Decoders:
     """The two of this process, whoever asks: together they are all the memory that decoding may take.

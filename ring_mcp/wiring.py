@@ -88,7 +88,8 @@ def _open_courier(
     """Who makes the requests whose answers are results; None where a process cannot outlive the server's."""
     if sys.platform == "win32":
         return None
-    courier = Courier(answers, partial(processes.start_courier, config), hear)
+    start, outlives_us = partial(processes.start_courier, config), not processes.take_others_along()
+    courier = Courier(answers, start, hear, outlives_us=outlives_us)
     stack.push_async_callback(courier.aclose)
     return courier
 

@@ -91,11 +91,15 @@ class Courier:
     """One process for all jobs of this server, started when a job first needs it, and again if it has died, or says
     nothing any more.
 
-    ``pid``: its process id, once one was started. ``hear`` is called for each 429 that it waits out.
+    ``pid``: its process id, once one was started. ``hear`` is called for each 429 that it waits out. ``outlives_us``:
+    not where it ends with this process, as in a container.
     """
 
-    def __init__(self, answers: Answers, start: Start, hear: HearRefusal | None = None) -> None:
+    def __init__(
+        self, answers: Answers, start: Start, hear: HearRefusal | None = None, *, outlives_us: bool = True
+    ) -> None:
         self._hear = hear
+        self.outlives_us = outlives_us
         self.pid: int | None = None
         self._answers = answers
         self._start = start

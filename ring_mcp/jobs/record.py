@@ -56,7 +56,7 @@ class JobRecord:
     then, or last seen in line by a process that had it before.
 
     ``is_orphan``: it was taken over in the middle of a submit, whose answer can only come to somebody else.
-    ``is_carried``: its request is made by the courier, which need not be waited for.
+    ``is_carried``: its request is made by a courier that outlives us, which need not be waited for.
     ``first_look``: the one that was begun while the handle is being written.
     ``is_new``: this process has just made up its id, so that nobody can know anything of it; until its first step.
     """

@@ -177,7 +177,7 @@ class Submitting:
     ) -> Answer | None:
         """The answer, if the request was made. Cancelled, the job stays where it is: the answer comes to the spool, and
         the next process finds it there."""
-        job, record.is_carried = record.job, True
+        job, record.is_carried = record.job, courier.outlives_us
         is_written, began_s = False, self._clock.monotonic()
         try:
             is_written = await self._write_intent(record, attempt_token)

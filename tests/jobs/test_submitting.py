@@ -362,6 +362,7 @@ class ScriptedCourier:
         self.is_asked = asyncio.Event()
         self.begin_within_s = 0.0
         self.make: Callable[[str], Awaitable[Finished]] | None = None
+        self.outlives_us = True
 
     async def take(self, job_id: str, attempt_token: str) -> bool:
         self.said.append("take")
@@ -413,6 +414,15 @@ async def test_a_request_whose_answer_is_the_result_is_made_by_the_courier(tmp_p
         assert courier.begin_within_s == SUBMIT_MARGIN_S, "begun later, it might end when others have given it up"
         assert (record.job.state, record.job.billed_usd) == (JobState.STORING, BILLED)
         assert (record.is_carried, engine.pictures.submitted) == (True, [])
+
+
+async def test_a_courier_that_ends_with_its_server_is_waited_for(tmp_path: Path, clock: FakeClock) -> None:
+    courier = ScriptedCourier(finished())
+    courier.outlives_us = False
+    async with carried_by(courier, tmp_path, clock) as engine:
+        record = engine.record(await engine.new())
+        await engine.submitting.submit(record)
+        assert (record.is_carried, engine.pictures.submitted) == (False, [])
 
 
 async def test_any_other_request_is_made_here(tmp_path: Path, clock: FakeClock) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from tests.one_now import one_now
 from tests.server.wire import RingProcess, charges, eventually, path_of
 
 LONG_S = 600.0
+CONTAINER = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+"""What it runs is the first process of a container as far as this matters: with it all others there end."""
+
 END_LIMIT_S = 60.0
 """A signal leaves an idle server less than a second; this is for machines under load."""
 
@@ -180,3 +184,42 @@ def test_however_a_server_ends_a_picture_inside_answers_survives(
         assert path_of(image["url"]).stat().st_size == image["size"]
     assert len(charges(sandbox, prompt)) == 1
     assert not list((tmp_path / "state" / "sandbox" / "spool").glob("*-*-*-*-*-*"))
+
+
+def has_containers() -> bool:
+    return (
+        shutil.which("unshare") is not None
+        and subprocess.run([*CONTAINER, "true"], check=False, capture_output=True).returncode == 0
+    )
+
+
+@pytest.mark.skipif(not has_containers(), reason="nothing can be run as in a container here")
+def test_a_container_that_ends_takes_no_picture_inside_answers_along(
+    env: dict[str, str], tmp_path: Path, sandbox: SandboxServer
+) -> None:
+    """Its courier ends with it, so that the server has to wait for what it carries."""
+    sandbox.state.faults.add("stall", seconds=1.5)
+    hello = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "docker run -i", "version": "1"},
+    }
+    asked = {"name": "ring-image-create", "arguments": {"prompt": "contained", "provider": "google"}}
+    messages: list[dict[str, Any]] = [
+        {"id": 1, "method": "initialize", "params": hello},
+        {"method": "notifications/initialized"},
+        {"id": 2, "method": "tools/call", "params": asked},
+    ]
+    command = [*CONTAINER, sys.executable, "-m", "ring_mcp"]
+    with subprocess.Popen(command, env=env, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        for message in messages:
+            process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        process.stdin.flush()
+        eventually("the charge", lambda: charges(sandbox, "contained"))
+        process.stdin.close()
+        assert process.wait(END_LIMIT_S) == 0
+    with RingProcess(env, tmp_path) as second:
+        settled = eventually("the job to be settled", lambda: {"done", "unknown"} & {only_job(second)["state"]})
+        assert settled == {"done"}
+    assert len(charges(sandbox, "contained")) == 1
