@@ -85,7 +85,9 @@ class Answers:
         outputs = [
             Output(spool_path=numbered[index].name) if index in numbered else lost for index in range(max(numbered) + 1)
         ]
-        return Finished(outputs=tuple(outputs), warnings=("the answer was cut off: what it cost is not known",))
+        return Finished(
+            outputs=tuple(outputs), warnings=("the answer was cut off: its cost, and what else was made, is not known",)
+        )
 
     def forget(self, job_id: str) -> None:
         with contextlib.suppress(OSError):

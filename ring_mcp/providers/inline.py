@@ -58,8 +58,9 @@ async def download(url: str, path: Path, provider: str) -> Downloaded:
     return Downloaded(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
-async def keep(answer: Finished, spool: Path, provider: str, clock: Clock) -> Finished:
-    """Write pictures that came inside the answer beside ``spool``, so that the row can name them.
+async def keep(answer: Finished, spool: Path, provider: str, clock: Clock, first: int = 0) -> Finished:
+    """Write pictures that came inside the answer beside ``spool``, so that the row can name them. ``first``: the number
+    of its first output among those of the job.
 
     While the disk is full, or too many files are open, they are kept in memory, the only copy there is, and it is tried
     again. One that cannot be kept for another reason for LET_GO_AFTER_S is lost by itself. Raises GenerationFailed if
@@ -69,7 +70,7 @@ async def keep(answer: Finished, spool: Path, provider: str, clock: Clock) -> Fi
     while True:
         try:
             lets_go = clock.monotonic() - began_s >= LET_GO_AFTER_S
-            return await asyncio.to_thread(_spool, answer, spool, provider, lets_go=lets_go)
+            return await asyncio.to_thread(_spool, answer, spool, provider, first, lets_go=lets_go)
         except OSError as exc:
             if not is_told:
                 logger.error(
@@ -83,13 +84,13 @@ async def keep(answer: Finished, spool: Path, provider: str, clock: Clock) -> Fi
             await clock.sleep(TRY_AGAIN_S)
 
 
-def _spool(answer: Finished, spool: Path, provider: str, *, lets_go: bool) -> Finished:
+def _spool(answer: Finished, spool: Path, provider: str, first: int, *, lets_go: bool) -> Finished:
     """Raises OSError while it is to be tried again."""
     outputs = tuple(
         _spool_output(output, spool.with_name(f"{spool.name}-{index}.inline"), provider, lets_go=lets_go)
         if is_inline(output)
         else output
-        for index, output in enumerate(answer.outputs)
+        for index, output in enumerate(answer.outputs, first)
     )
     lost = [output.lost_because for output in outputs if output.lost_because is not None]
     if len(lost) == len(outputs):
@@ -99,9 +100,14 @@ def _spool(answer: Finished, spool: Path, provider: str, *, lets_go: bool) -> Fi
             provider=provider,
             billed="yes",
             billed_usd=answer.billed_usd,
-            next_action=_MAKE_WRITABLE if lost[0].startswith(_NOT_KEPT) else None,
+            next_action=_MAKE_WRITABLE if was_made(lost[0]) else None,
         )
     return replace(answer, outputs=outputs)
+
+
+def was_made(lost_because: str) -> bool:
+    """Whether it came, and was lost here."""
+    return lost_because.startswith(_NOT_KEPT)
 
 
 def _spool_output(output: Output, path: Path, provider: str, *, lets_go: bool) -> Output:

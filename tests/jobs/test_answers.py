@@ -163,7 +163,10 @@ def test_pictures_of_an_answer_cut_off_stand_for_it(answers: Answers, tmp_path: 
         "job-2.inline",
     ]
     assert read.outputs[1].lost_because == "the server died before this one was kept"
-    assert (read.billed_usd, read.warnings) == (None, ("the answer was cut off: what it cost is not known",))
+    assert (read.billed_usd, read.warnings) == (
+        None,
+        ("the answer was cut off: its cost, and what else was made, is not known",),
+    )
 
 
 def test_an_answer_that_was_written_comes_before_the_pictures_that_lie_there(answers: Answers, tmp_path: Path) -> None:

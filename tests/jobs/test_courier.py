@@ -57,8 +57,8 @@ async def courier(config: Config, answers: Answers) -> AsyncIterator[Courier]:
     await courier.aclose()
 
 
-def plan(prompt: str) -> ImagePlan:
-    request = ImageRequest(prompt=prompt, provider="google")
+def plan(prompt: str, n: int = 1) -> ImagePlan:
+    request = ImageRequest(prompt=prompt, provider="google", n=n)
     return plan_image(request, image_settings(load_config({})), load_presets(), date(2026, 11, 28))
 
 
@@ -235,6 +235,29 @@ def test_an_answer_to_another_attempt_is_none_of_ours(answers: Answers) -> None:
     assert answers.read("a-job", "first") == Accepted(provider_request_id="r-1")
     answers.forget("a-job")
     assert answers.read("a-job", "first") is None
+
+
+async def test_of_several_pictures_those_that_came_outlive_their_courier(
+    courier: Courier, answers: Answers, sandbox: SandboxServer
+) -> None:
+    """As where a machine loses its power: one slow request of several keeps no other's picture in memory alone."""
+    sandbox.state.faults.add("stall", seconds=LIMIT_S)
+    job_id = new_id()
+    assert await courier.take(job_id, "token")
+    asking = asyncio.create_task(
+        courier.submit(
+            job_id, "token", "image", plan("two boats", n=2), Inputs(), deadline_s=LIMIT_S, begin_within_s=LIMIT_S
+        )
+    )
+    async with asyncio.timeout(LIMIT_S):
+        while answers.job_ids() != [job_id]:
+            await asyncio.sleep(0.02)
+        assert courier.pid is not None
+        os.kill(courier.pid, signal.SIGKILL)
+        made = await asking
+    assert isinstance(made, Finished)
+    assert [output.lost_because for output in made.outputs].count(None) == 1
+    assert "its cost, and what else was made, is not known" in made.warnings[0]
 
 
 async def test_a_courier_that_dies_before_it_is_told_to_go_sends_nothing(courier: Courier, answers: Answers) -> None:

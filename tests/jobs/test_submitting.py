@@ -711,6 +711,21 @@ async def test_pictures_without_an_answer_speak_only_where_nobody_shared_one(
     assert (await engine.row(job)).outputs == both.outputs
 
 
+async def test_pictures_of_a_process_that_is_only_paused_wait_for_the_others(
+    fleet: tuple[Engine, SharedFolder], clock: FakeClock
+) -> None:
+    """It writes each as it comes, and its answer when it has all of them."""
+    engine, _ = fleet
+    job = await orphan(engine)
+    (engine.spool / f"{job.id}-0.inline").write_bytes(b"x")
+    clock.advance(119)
+    assert await engine.submitting.give_up_orphan(engine.record(job)) == Pause(1.0)
+    assert (await engine.row(job)).state is JobState.SUBMITTING
+    clock.advance(1)
+    assert await engine.submitting.give_up_orphan(engine.record(job)) is None
+    assert (await engine.row(job)).state is JobState.STORING
+
+
 async def test_pictures_inside_an_answer_are_shared_where_there_is_no_courier(
     fleet: tuple[Engine, SharedFolder],
 ) -> None:

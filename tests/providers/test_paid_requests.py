@@ -21,6 +21,7 @@ from ring_mcp import telemetry
 from ring_mcp.errors import (
     ContentRefused,
     CreditsExhausted,
+    GenerationFailed,
     MediaGone,
     OutcomeUnknown,
     ProviderAuthError,
@@ -716,3 +717,23 @@ async def test_of_several_calls_one_without_a_picture_takes_nothing_from_the_oth
     (lost,) = [output.lost_because for output in finished.outputs if output.lost_because]
     assert "IMAGE_SAFETY" in lost
     assert "Google returned 1 of 2 images" in finished.warnings
+
+
+async def test_pictures_that_came_and_could_not_be_kept_were_made(tmp_path: Path) -> None:
+    """One of two, and then both: a folder stands where the one is written, a file where the folder should be."""
+    picture = {"content": {"parts": [{"inlineData": {"mimeType": "image/jpeg", "data": "aGVsbG8="}}]}}
+    (tmp_path / "job-1.inline").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    async with RawServer(answering(http(200, {"candidates": [picture]}))) as server, connected(server.url) as provider:
+        google = GoogleImages(provider, has_key=True, token_prices={}, clock=InstantClock())
+        plan = image_plan(model="gemini-nano-banana-2.1", deferred=False, n=2)
+        finished = await google.submit(plan, Inputs(), spool=tmp_path / "job", deadline_s=LIMIT_S)
+        with pytest.raises(GenerationFailed) as caught:
+            await google.submit(plan, Inputs(), spool=tmp_path / "file" / "job", deadline_s=LIMIT_S)
+    assert isinstance(finished, Finished)
+    kept, lost = finished.outputs
+    assert (kept.spool_path, lost.spool_path) == ("job-0.inline", None)
+    assert str(lost.lost_because).endswith("; it was billed")
+    assert not [warning for warning in finished.warnings if "1 of 2" in warning]
+    assert caught.value.message.startswith("none of 2 images could be kept: ")
+    assert (caught.value.billed, "RING_STATE_DIR" in caught.value.next_action) == ("yes", True)

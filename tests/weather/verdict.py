@@ -19,7 +19,7 @@ from tests.weather.fleet import processes_of
 from tests.weather.storms import STATES
 
 _CUT = "broke after the request was sent"
-_CUT_OFF = "the answer was cut off: what it cost is not known"
+_CUT_OFF = "the answer was cut off: its cost, and what else was made, is not known"
 _DIED = ("died", "was stopped", "the process that made the request")
 CLOCK_MOVES = timedelta(hours=3)
 _LOOKED_AT = re.compile(r"input-[0-9a-f]{32}")

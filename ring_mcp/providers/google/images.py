@@ -164,7 +164,7 @@ def together(answers: Sequence[Finished | ProviderError], plan: ImagePlan) -> Fi
         for answer in answers
         for output in (answer.outputs if isinstance(answer, Finished) else (_as_lost(answer),))
     ]
-    made = sum(output.lost_because is None for output in outputs)
+    made = sum(output.lost_because is None or inline.was_made(output.lost_because) for output in outputs)
     fewer = (f"Google returned {made} of {plan.n} images",) if made < plan.n else ()
     return Finished(
         outputs=tuple(outputs),
@@ -204,20 +204,14 @@ def _failure(errors: Sequence[ProviderError]) -> ProviderError:
     )
     if len(errors) == 1:
         return first
-    text = "; ".join((f"none of {len(errors)} images was made: {first.message}", *_partly_known(errors)))
+    what = "could be kept" if inline.was_made(first.message) else "was made"
+    text = "; ".join((f"none of {len(errors)} images {what}: {first.message}", *_partly_known(errors)))
     if isinstance(first, OutcomeUnknown):
         return OutcomeUnknown(text, provider=PROVIDER, http_status=first.http_status)
     told = {error.billed for error in errors}
     first.message, first.billed_usd = text, _sum_usd(errors)
     first.billed = "yes" if "yes" in told else "unknown" if "unknown" in told else "no"
     return first
-
-
-def _read(answer: Reply | ProviderError, prices: Mapping[str, Decimal], n: int) -> Finished | ProviderError:
-    try:
-        return answer if isinstance(answer, ProviderError) else read_reply(answer, prices, n)
-    except ProviderError as exc:
-        return exc
 
 
 async def _wait_for_all(calls: Sequence[asyncio.Future[Reply | ProviderError]]) -> bool:
@@ -245,7 +239,8 @@ class GoogleImages(GoogleAdapter):
     answers_with_result = True
 
     async def submit(self, plan: Plan, inputs: Inputs, *, spool: Path, deadline_s: float) -> Accepted | Finished:
-        """As many calls as the plan takes, side by side, under one deadline; each is paid, or fails, by itself.
+        """As many calls as the plan takes, side by side, under one deadline; each is paid, or fails, by itself, and
+        what it brings is on the disk while others are still waited for.
 
         Cancelled while only some have been answered it returns these, for they were paid for; the cancellation then
         comes with the next await.
@@ -267,18 +262,35 @@ class GoogleImages(GoogleAdapter):
                 return exc
 
         calls = [asyncio.ensure_future(call(path, body)) for path, body in requests_of(plan, inputs)]
-        was_cut = await _wait_for_all(calls)
-        answers = [_CUT_OFF if each.cancelled() else each.result() for each in calls]
-        # Megabytes of JSON and base64: read beside the event loop.
-        answer = await asyncio.to_thread(self._join, answers, plan)
-        finished = await inline.keep(answer, spool, PROVIDER, self._clock)
+        n = plan.n // len(calls)
+        # Tasks of their own: what has come is kept also if we are cancelled meanwhile.
+        keeping = [asyncio.ensure_future(self._keep(each, plan, n, spool, i)) for i, each in enumerate(calls)]
+        try:
+            was_cut = await _wait_for_all(calls)
+            await asyncio.wait(keeping)
+        finally:
+            for each in keeping:
+                each.cancel()
+        finished = together([each.result() for each in keeping], plan)
         if was_cut and (task := asyncio.current_task()) is not None:
             task.cancel()
         return finished
 
-    def _join(self, answers: Sequence[Reply | ProviderError], plan: ImagePlan) -> Finished:
-        prices, per_call = self._token_prices.get(plan.model, {}), plan.n // len(answers)
-        return together([_read(each, prices, per_call) for each in answers], plan)
+    async def _keep(
+        self, call: asyncio.Future[Reply | ProviderError], plan: ImagePlan, n: int, spool: Path, first: int
+    ) -> Finished | ProviderError:
+        await asyncio.wait({call})
+        if call.cancelled():
+            return _CUT_OFF
+        reply = call.result()
+        if isinstance(reply, ProviderError):
+            return reply
+        try:
+            # Megabytes of JSON and base64: read beside the event loop.
+            answer = await asyncio.to_thread(read_reply, reply, self._token_prices.get(plan.model, {}), n)
+            return await inline.keep(answer, spool, PROVIDER, self._clock, first)
+        except ProviderError as exc:
+            return exc
 
     async def check(self, plan: Plan, provider_request_id: str) -> Running | Finished:
         raise JobExpired("Google keeps no image jobs: its answer to the request was the only one", provider=PROVIDER)
