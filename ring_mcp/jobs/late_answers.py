@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import Job, JobState
+from ring_mcp.domain import DRIVEN, Job, JobState
 from ring_mcp.errors import (
     ContentRefused,
     JobMoved,
@@ -41,6 +41,10 @@ LOOK_FOR_ANSWER_S = 0.5
 LOOK_FOR_OTHERS_S = 5.0
 """How often it is looked for what cannot be read now, or whether a submit of another machine has been answered."""
 
+LIST_AGAIN_S = 60.0
+"""How often it is looked for answers to jobs that nobody drives any more: of a courier whose lock went with the spool
+folder, of another process's that has died meanwhile."""
+
 YOUNG_PLAN_S = 60.0
 """A plan that was so young when this process got it was hardly sent, lost, and given away again before: it waits for no
 storage that is away."""
@@ -60,15 +64,16 @@ class LateAnswers:
         self._sharing = sharing
         self._clock = clock
         self._unwritten = unwritten
-        self._left: list[str] | None = None
+        self._left: list[str] = []
+        self._listed_at_s: float | None = None
 
     async def apply_own(self, ledger: Ledger) -> None:
         """Bring home what couriers of dead processes of this machine were answered: at the first call all that is
-        there, later what could not be read, or was still to come, before. Raises LedgerError."""
-        job_ids, left = self._left, list[str]()
-        if job_ids is None:
-            job_ids = await asyncio.to_thread(lambda: [*self._answers.job_ids(), *self._answers.list_locked()])
-        for job_id in dict.fromkeys(job_ids):
+        there, every minute what is to jobs that nobody drives, and always what could not be read, or was still to
+        come, before. Raises LedgerError."""
+        left, now_s = list[str](), self._clock.monotonic()
+        is_due = self._listed_at_s is None or now_s - self._listed_at_s >= LIST_AGAIN_S
+        for job_id in dict.fromkeys([*self._left, *(await self._list(ledger) if is_due else ())]):
             try:
                 # A courier that lives may have written some of its pictures, and is about to write the rest.
                 if await asyncio.to_thread(self._answers.is_awaited, job_id):
@@ -81,9 +86,19 @@ class LateAnswers:
                     await asyncio.to_thread(self._put_away, job)
             except OSError as exc:
                 left.append(job_id)
-                if self._left is None:
+                if job_id not in self._left:
                     logger.warning("job %s: its answer cannot be read now: %s", job_id, exc.strerror)
         self._left = left
+        if is_due:
+            self._listed_at_s = now_s
+
+    async def _list(self, ledger: Ledger) -> list[str]:
+        found = await asyncio.to_thread(self._answers.job_ids)
+        if self._listed_at_s is None:
+            return found + await asyncio.to_thread(self._answers.list_locked)
+        # Most are under way, and their drivers look for the answers.
+        states = await ledger.states(found) if found else {}
+        return [job_id for job_id in found if job_id in states and states[job_id] not in DRIVEN]
 
     def _put_away(self, job: Job) -> None:
         """Forget what the row knows. The answer to another attempt was paid as well: somebody has to look at it."""

@@ -15,6 +15,7 @@ from ring_mcp.domain import Job, JobState, Output
 from ring_mcp.errors import (
     ContentRefused,
     JobMoved,
+    LedgerError,
     OutcomeUnknown,
     ProviderBadReply,
     ProviderRejected,
@@ -24,6 +25,7 @@ from ring_mcp.errors import (
 )
 from ring_mcp.jobs.answers import Answer
 from ring_mcp.jobs.endings import Ending
+from ring_mcp.jobs.late_answers import LIST_AGAIN_S
 from ring_mcp.jobs.outcomes import Park, Pause, end_badly, resolve_by_hand
 from ring_mcp.jobs.preparing import LOOK_AGAIN_S
 from ring_mcp.ledger.base import Ledger
@@ -604,6 +606,39 @@ async def test_what_a_courier_is_answered_after_the_start_is_taken_up_then(engin
     asked = len(engine.ledger.calls)
     await engine.runner.catch_up()
     assert len(engine.ledger.calls) == asked, "nothing is left to look for"
+
+
+async def test_an_answer_that_nobody_waited_for_is_taken_up_within_a_minute(engine: Engine, clock: FakeClock) -> None:
+    """As of a courier whose lock went with the spool folder: its job was called unknown, and then it wrote."""
+    record = engine.record(await engine.new())
+    await record.write(carried(record.job, _S.SUBMITTING))
+    job = await engine.ledger.save(record.job, carried(record.job, _S.UNKNOWN))
+    driven = engine.record(await engine.new())
+    await driven.write(carried(driven.job, _S.SUBMITTING))
+    await engine.runner.catch_up()
+    for each in (job, driven.job):
+        engine.answers.write(each.id, each.attempt_token or "", finished(billed_usd=Decimal("0.05")))
+    clock.advance(LIST_AGAIN_S - 1)
+    await engine.runner.catch_up()
+    assert (await engine.row(job)).state is _S.UNKNOWN, "a folder is not read all the time"
+    clock.advance(1)
+    asked = engine.ledger.calls.count("get")
+    await engine.runner.catch_up()
+    assert engine.ledger.calls.count("get") - asked == 1, "for what is driven its driver looks"
+    row = await engine.row(job)
+    assert (row.state, row.billed_usd) == (_S.STORING, Decimal("0.05"))
+
+
+async def test_a_ledger_that_is_away_keeps_no_answer_from_being_taken_up(engine: Engine) -> None:
+    record = engine.record(await engine.new())
+    await record.write(carried(record.job, _S.SUBMITTING))
+    job = await engine.ledger.save(record.job, carried(record.job, _S.UNKNOWN))
+    engine.answers.write(job.id, job.attempt_token or "", finished())
+    engine.ledger.fail("get")
+    with pytest.raises(LedgerError):
+        await engine.late.apply_own(engine.ledger)
+    await engine.late.apply_own(engine.ledger)
+    assert (await engine.row(job)).state is _S.STORING
 
 
 async def test_an_unreadable_answer_is_told_of_once(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
