@@ -19,11 +19,12 @@ from ring_mcp.jobs.shared_names import output_name
 from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.media.credentials import look_for_credentials
 from ring_mcp.media.decoding import Decoder
-from ring_mcp.media.identify import hash_file, identify_result
+from ring_mcp.media.identify import ELSEWHERE, hash_file, identify_result, may_be_media
 from ring_mcp.media.natives import Natives
 from ring_mcp.providers.base import Providers
 from ring_mcp.storage.base import spool_trouble
 
+_REFUSED = ".refused"
 _MOST_PARTS = 16
 """Downloads of one output that were cut off by a kill, or are under way in several processes."""
 
@@ -52,23 +53,32 @@ class Fetching:
         spool_path = job.outputs[index].spool_path
         return self._spool / (output_name(spool_path) if spool_path else f"{job.id}-{index}.media")
 
-    async def fetch(self, job: Job, index: int) -> MediaFile:
+    async def fetch(self, job: Job, index: int, *, is_last: bool = False) -> MediaFile:
         """The output as a measured file in the spool; a file that lies there completely is not fetched again.
 
-        What is not as it should be is asked for again, where it can be, and in the end taken as it is. Raises
-        ProviderError or StorageError.
+        What is not as it should be is asked for again, where it can be, and in the end taken as it is. ``is_last``:
+        nothing else will come. Raises ProviderError or StorageError.
         """
         try:
-            return await self._fetch(job, index)
+            return await self._fetch(job, index, is_last)
         except OSError as exc:  # also where another process, which has the job by now, has tidied up
             raise spool_trouble(exc) from exc
 
-    async def _fetch(self, job: Job, index: int) -> MediaFile:
+    def take_refused(self, job: Job, index: int) -> bool:
+        """Put the best of what was refused of an output where ``fetch`` finds it. False: there is none."""
+        path = self.path_of(job, index)
+        try:
+            path.with_suffix(_REFUSED).replace(path)
+        except OSError:
+            return False
+        return True
+
+    async def _fetch(self, job: Job, index: int, is_last: bool) -> MediaFile:
         path, output = self.path_of(job, index), job.outputs[index]
         only_copy = output.spool_path is not None
         is_taken = False
         if only_copy or path.exists():
-            is_taken = _waits_for_storage(job)
+            is_taken = is_last or _waits_for_storage(job)
             await self._bring(job, path)
             size_bytes, sha256 = await asyncio.to_thread(hash_file, path)
         else:
@@ -84,6 +94,7 @@ class Fetching:
                 anyway=is_taken or came_often(job),
                 even_cut=is_taken or came_often(job, TRIES_BEFORE_CUT_IS_TAKEN),
                 only_copy=only_copy,
+                is_last=is_last,
             )
             # Here, where it is a few reads: in a thread of its own each of them would wait for all other threads.
             return replace(media, content_credentials=look_for_credentials(path, media.content_type))
@@ -93,10 +104,12 @@ class Fetching:
             short = _doubt_length(job, media)
             if short is not None and not (only_copy or is_taken or came_often(job)):
                 raise ProviderBadReply(short)
-            return media if short is None or media.doubt is not None else replace(media, doubt=short + _ELSEWHERE)
+            if short is None or media.doubt is not None:
+                return media
+            return replace(media, doubt=short if is_last else f"{short}: if it ends early, {ELSEWHERE}")
         except ProviderBadReply:
             if not only_copy:  # what was fetched was not the result: ask again
-                path.unlink(missing_ok=True)
+                _set_aside(path)
             raise
 
     async def _bring(self, job: Job, path: Path) -> None:
@@ -126,7 +139,7 @@ class Fetching:
         """Whatever of the job lies in the spool. Blocking."""
         for index in range(len(job.outputs)):
             path = self.path_of(job, index)
-            for each in (path, *_name_parts(path)):
+            for each in (path, path.with_suffix(_REFUSED), *_name_parts(path)):
                 with contextlib.suppress(OSError):
                     each.unlink()
         self._answers.forget(job.id)
@@ -148,6 +161,16 @@ def _doubt_length(job: Job, media: MediaFile) -> str | None:
     return f"the clip lasts {length_s:.1f} s, and {plan.duration_s} s were asked for"
 
 
+def _set_aside(path: Path) -> None:
+    """Keep the longest of what was refused: its address may serve nothing any more before it serves the whole."""
+    aside = path.with_suffix(_REFUSED)
+    with contextlib.suppress(FileNotFoundError):
+        if may_be_media(path) and not (aside.exists() and aside.stat().st_size > path.stat().st_size):
+            path.replace(aside)
+        else:
+            path.unlink()
+
+
 def _name_parts(path: Path) -> Iterator[Path]:
     """What downloads of this output may be written to. By number, so that nobody has to list the spool for them."""
     return (path.with_suffix(f".{number}{PART}") for number in range(_MOST_PARTS))
@@ -164,7 +187,6 @@ def _reserve_part(path: Path) -> Path:
 
 
 _OF_STORAGE = (StorageError.code, StorageRefused.code, StorageUnclear.code)
-_ELSEWHERE = ": if it ends early, its temporary address may give the whole clip for some time yet"
 _NOT_HERE = (
     "the result came inside the provider's answer, and its file is not in the spool of this machine, nor shared by "
     "another"

@@ -19,7 +19,9 @@ from ring_mcp.errors import (
     JobExpired,
     LocalPolicy,
     MediaGone,
+    ProviderBadReply,
     ProviderError,
+    ProviderUnavailable,
     StorageError,
     StorageRefused,
     StorageUnclear,
@@ -129,13 +131,15 @@ class Storing:
     async def _rest(self, record: JobRecord, exc: ProviderError | StorageError, tries: int) -> Pause | Park:
         """Note the failure and retry: soon, or slowly if somebody has to change something first."""
         # Whatever the error says of billing: the result is made and paid for.
+        before = record.job.failure
         trouble = note_trouble(record.job, exc, record.now).model_copy(update={"billed": "yes"})
+        if before is not None and before.code == ProviderBadReply.code and isinstance(exc, ProviderUnavailable):
+            trouble = before  # what was cut off is counted, whatever breaks in between
         if isinstance(exc, StorageUnclear):
             return Park(trouble, None)
         lasts_s = age_s(trouble, record.now)
         if isinstance(exc, StorageRefused | LocalPolicy) or lasts_s > LET_GO_AFTER_S:
             return Park(trouble, slow_look_s(lasts_s))
-        before = record.job.failure
         is_news = before is None or (before.code, before.message) != (trouble.code, trouble.message)
         await record.note(replace(record.job, failure=trouble), write=is_news)
         return Pause(back_off_s(tries, 0.5), failed=True)
@@ -154,8 +158,7 @@ class Storing:
         except JobExpired as exc:
             denied = note_trouble(job, exc, now)
             if is_gone(denied, now):
-                await self._lose_missing(record, exc.message)
-                return None
+                return await self._lose_missing(record, exc.message, tries)
             await record.write(replace(job, failure=denied))
             return Pause(pause_after_gone_s(denied.seen, 5.0), failed=True)
         except ProviderError as exc:
@@ -168,8 +171,7 @@ class Storing:
         self, record: JobRecord, gone: MediaGone, trouble: Failure, tries: int
     ) -> Pause | Park | None:
         if age_s(trouble, record.now) >= MEDIA_GONE_AFTER_S and trouble.seen >= LOOKS_BEFORE_GONE:
-            await self._lose_missing(record, gone.message)
-            return None
+            return await self._lose_missing(record, gone.message, tries)
         return await self._rest(record, gone, tries)
 
     async def _lose_copies(
@@ -180,24 +182,33 @@ class Storing:
         lasts_s = age_s(note_trouble(record.job, trouble, record.now), record.now)
         is_up = self._clock.monotonic() - self._began_s >= NOTHING_IS_LOST_FOR_S
         if is_up and list(gone) == self._find_missing(record.job) and lasts_s >= LET_GO_AFTER_S:
-            await self._lose_missing(record, trouble.message)
-            return None
+            return await self._lose_missing(record, trouble.message, tries)
         return await self._rest(record, trouble, tries)
 
-    async def _lose_missing(self, record: JobRecord, reason: str) -> None:
+    async def _lose_missing(self, record: JobRecord, reason: str, tries: int) -> Pause | Park | None:
+        """Give up what is not stored. What was fetched of it before, and refused, is better than nothing."""
+        for index in self._find_missing(record.job):
+            if self._fetching.take_refused(record.job, index):
+                try:
+                    await self._store_one(record, index, is_last=True)
+                except StorageError as exc:
+                    return await self._rest(record, exc, tries)
+        if record.job.is_settled:
+            return None
         missing = self._find_missing(record.job)
         outputs = [
             output.model_copy(update={"lost_because": reason}) if index in missing else output
             for index, output in enumerate(record.job.outputs)
         ]
         await record.write(self._finish(replace(record.job, outputs=tuple(outputs))))
+        return None
 
     def _find_missing(self, job: Job) -> list[int]:
         stored = {asset.index for asset in job.assets}
         return [i for i, output in enumerate(job.outputs) if i not in stored and output.lost_because is None]
 
-    async def _store_one(self, record: JobRecord, index: int) -> None:
-        media = await self._fetching.fetch(record.job, index)
+    async def _store_one(self, record: JobRecord, index: int, *, is_last: bool = False) -> None:
+        media = await self._fetching.fetch(record.job, index, is_last=is_last)
         job = record.job
         if media.doubt is not None:
             job = replace(job, warnings=(*job.warnings, f"output {index + 1} of {len(job.outputs)}: {media.doubt}"))

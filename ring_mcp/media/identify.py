@@ -57,7 +57,8 @@ _SIGNATURES = {
     b"PK\x03\x04": "ZIP",
 }
 _TEXTS = {b"<svg": "an SVG drawing", b"<": "an XML document", b"{": "a JSON document", b"[": "a JSON document"}
-_CUT = ", and ends early or does not play: its temporary address may give the whole clip for some time yet"
+_CUT = ", and ends early or does not play"
+ELSEWHERE = "its temporary address may give the whole clip for some time yet"
 _SPOKEN_WITH_AN = frozenset({"AVIF", "M4A", "MP4", "RIFF"})
 
 
@@ -123,13 +124,14 @@ def identify_result(
     anyway: bool = False,
     even_cut: bool = False,
     only_copy: bool = False,
+    is_last: bool = False,
 ) -> MediaFile:
     """What was paid for, as it can be handed out; what is wrong with it stands in ``doubt``. Blocking.
 
     That its decoder gives up keeps nobody from it. What ``identify`` refuses is refused here, too, unless it is taken
     ``anyway``: then only a page, a text or nothing at all is no result, and a clip that was cut off is one only if
-    ``even_cut``. With ``only_copy``, for bytes that cannot be fetched again, everything but nothing is kept. Raises
-    ProviderBadReply and OSError as ``identify`` does.
+    ``even_cut``. With ``only_copy``, for bytes that cannot be fetched again, everything but nothing is kept.
+    ``is_last``: its address serves nothing any more. Raises ProviderBadReply and OSError as ``identify`` does.
     """
     try:
         return identify(path, natives, size_bytes=size_bytes, sha256=sha256, expected=expected)
@@ -138,13 +140,12 @@ def identify_result(
         doubt = f"its size and length are not known: {exc}"
     except ProviderBadReply as exc:
         head = _read_head(path)
-        is_page = _container(head) is None and _is_text(head)
         is_cut = isinstance(exc, CutClip) and not only_copy
-        if not head or not (anyway or only_copy) or (is_page and not only_copy) or (is_cut and not even_cut):
+        if not head or not (only_copy or (anyway and _may_be_media(head))) or (is_cut and not even_cut):
             raise
         doubt = f"{exc.message}; it is kept as it came"
         if is_cut:
-            doubt += _CUT
+            doubt += _CUT if is_last else f"{_CUT}: {ELSEWHERE}"
     content_type, extension = {**_TYPES, **_OTHER_TYPES}.get(_container(head) or "", _BYTES)
     return MediaFile(
         path=path,
@@ -154,6 +155,15 @@ def identify_result(
         extension=extension,
         doubt=doubt,
     )
+
+
+def may_be_media(path: Path) -> bool:
+    """Whether ``identify_result`` would take it in the end: no page, no text, and not nothing. Raises OSError."""
+    return _may_be_media(_read_head(path))
+
+
+def _may_be_media(head: bytes) -> bool:
+    return bool(head) and (_container(head) is not None or not _is_text(head))
 
 
 def _read_head(path: Path) -> bytes:

@@ -598,7 +598,7 @@ async def test_a_result_is_delivered_where_no_decoder_can_be_started(clock: Fake
 # Clips that were cut off on their way
 
 
-async def stored_in_the_end(engine: Engine, clock: FakeClock, *files: bytes) -> Job:
+async def stored_in_the_end(engine: Engine, clock: FakeClock, *files: object) -> Job:
     record = await storing_job(engine, plan=clip_plan())
     engine.clips.files += files
     return await clock.play(engine.runner.drive(record.job))
@@ -610,6 +610,7 @@ async def test_a_clip_that_is_cut_for_minutes_comes_whole_in_the_end(engine: Eng
     (asset,) = job.assets
     assert (job.state, job.warnings, asset.size_bytes) == (JobState.DONE, (), len(FILES["mp4"]))
     assert clock.monotonic() > 300
+    assert spooled(engine) == []
 
 
 async def test_a_clip_that_is_always_cut_is_kept_and_told_of(engine: Engine, clock: FakeClock) -> None:
@@ -670,6 +671,19 @@ async def test_a_clip_that_stays_much_shorter_than_asked_is_told(
     assert len(engine.clips.fetched) == tries
 
 
+async def test_a_short_clip_whose_address_has_expired_is_kept(engine: Engine, clock: FakeClock, tmp_path: Path) -> None:
+    _, cut = clip_in_pieces(tmp_path / "clip.mp4", lasts_s=6)
+    engine.clips.files += [cut, *[MediaGone("404")] * 9999]
+    engine.clips.looks += [JobExpired("no such job")] * 99
+    record = await storing_job(engine, plan=clip_plan(duration_s=6))
+    job = await clock.play(engine.runner.drive(record.job))
+    while not job.is_settled:
+        clock.advance(3600.0)
+        job = await clock.play(engine.runner.drive(replace(job, owner=engine.ledger.owner)))
+    (warning,) = job.warnings
+    assert (job.state, warning.endswith(" s, and 6 s were asked for")) == (JobState.DONE, True)
+
+
 @pytest.mark.parametrize("trouble", [AWAY, StorageRefused("no rights"), StorageUnclear("no word")])
 @pytest.mark.parametrize("kind", ["short", "cut", "no clip"])
 async def test_what_was_taken_in_the_end_outlives_its_address(
@@ -689,3 +703,41 @@ async def test_what_was_taken_in_the_end_outlives_its_address(
     engine.clips.files += [MediaGone("404")] * 9
     assert await engine.storing.store(record, 0) is None
     assert (record.job.state, len(record.job.assets), len(record.job.warnings)) == (JobState.DONE, 1, 1)
+
+
+async def test_cut_downloads_are_counted_whatever_breaks_between_them(engine: Engine, clock: FakeClock) -> None:
+    """A proxy under load cuts some, and refuses others with a 502."""
+    cut = FILES["mp4"][:-100]
+    job = await stored_in_the_end(engine, clock, *[cut, ProviderUnavailable("HTTP 502", billed="yes")] * 99)
+    while not job.is_settled:  # it is parked after ten minutes
+        job = await clock.play(engine.runner.drive(replace(job, owner=engine.ledger.owner)))
+    (asset,) = job.assets
+    assert (job.state, asset.size_bytes, len(job.warnings)) == (JobState.DONE, len(cut), 1)
+    assert len(engine.clips.fetched) == 2 * TRIES_BEFORE_CUT_IS_TAKEN + 1
+
+
+@pytest.mark.parametrize("word", [JobExpired("no such job"), None], ids=["its job is gone", "its job is done"])
+@pytest.mark.parametrize("troubles", [[], [AWAY]], ids=["", "its storage is away"])
+async def test_a_cut_clip_is_better_than_none(
+    engine: Engine,
+    clock: FakeClock,
+    caplog: pytest.LogCaptureFixture,
+    word: JobExpired | None,
+    troubles: list[StorageError],
+) -> None:
+    """Its address serves nothing any more before it came whole, or was cut often enough to be taken."""
+    cuts = [FILES["mp4"][:-200], FILES["mp4"][:-100], FILES["mp4"][:-300]]
+    record = await storing_job(engine, plan=clip_plan())
+    engine.clips.files += [*cuts, *[MediaGone("404")] * 9999]
+    engine.clips.looks += [word] * 99 if word is not None else []
+    engine.storage.troubles += troubles
+    job = await clock.play(engine.runner.drive(record.job))
+    while not job.is_settled:
+        clock.advance(3600.0)
+        job = await clock.play(engine.runner.drive(replace(job, owner=engine.ledger.owner)))
+    (asset,) = job.assets
+    assert (job.state, asset.size_bytes) == (JobState.DONE, len(cuts[1])), "the longest one"
+    (warning,) = job.warnings
+    assert "; it is kept as it came, and ends early or does not play" in warning
+    assert troubles or warning.endswith("play"), "nothing is served elsewhere any more"
+    assert "internal error" not in caplog.text
