@@ -52,8 +52,9 @@ class Steps:
         return self._rendering.count_age_s(record)
 
     async def leave(self, record: JobRecord) -> None:
-        """Remove the files of a job that has ended, in the spool and shared, once the ledger knows of its end."""
-        if record.job.is_settled:
+        """Remove the files of a job that has ended, in the spool and shared, once the ledger knows of its end. Not of
+        an unknown one: its answer may have come meanwhile."""
+        if record.job.is_terminal:
             await self._storing.leave(record)
         self._forget_shared(record)
 

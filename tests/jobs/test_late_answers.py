@@ -641,6 +641,20 @@ async def test_a_ledger_that_is_away_keeps_no_answer_from_being_taken_up(engine:
     assert (await engine.row(job)).state is _S.STORING
 
 
+async def test_an_answer_that_comes_while_the_ledger_is_away_stays(engine: Engine, clock: FakeClock) -> None:
+    """The job is called unknown, which cannot be written yet; its courier's lock went with the spool folder."""
+    record = engine.record(await engine.new())
+    await record.write(carried(record.job, _S.SUBMITTING))
+    engine.ledger.fail("save", times=2)
+    driving = asyncio.create_task(engine.runner.drive(record.job))
+    await clock.asleep()
+    engine.answers.write(record.job.id, record.job.attempt_token or "", finished(billed_usd=Decimal("0.05")))
+    assert (await clock.play(driving)).state is _S.UNKNOWN
+    await engine.late.apply_own(engine.ledger)
+    row = await engine.row(record.job)
+    assert (row.state, row.billed_usd) == (_S.STORING, Decimal("0.05"))
+
+
 async def test_an_unreadable_answer_is_told_of_once(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     job = await engine.new()
     path = engine.spool / f"{job.id}-answer.json"
