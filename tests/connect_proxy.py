@@ -19,11 +19,13 @@ class ConnectProxy:
     """``names`` are the places that it knows and nobody else does: by ``host:port`` the real ``(host, port)``.
 
     ``answer`` replaces the tunnel: an answer to CONNECT (or to the request), b"" closes the connection, None hangs.
+    While ``is_slow``, nobody is answered.
     """
 
     names: dict[str, tuple[str, int]] = field(default_factory=dict)
     password: str | None = None
     answer: bytes | None = b"open"
+    is_slow: bool = False
     asked: list[str] = field(default_factory=list)
     connections: int = 0
     port: int = 0
@@ -49,6 +51,8 @@ class ConnectProxy:
         if not self._may(headers):
             writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
             return
+        while self.is_slow:
+            await asyncio.sleep(0.005)
         if self.answer is None:
             await reader.read()  # until the client has had enough
             return

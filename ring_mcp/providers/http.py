@@ -134,7 +134,8 @@ class ProviderHttp:
         return reply
 
     async def _try_paid(self, path: str, body: Mapping[str, Any], deadline_s: float, timed_out: str) -> Reply:
-        departure = _Departure()
+        begin_by_s = self._clock.monotonic() + deadline_s
+        departure = _Departure(lambda: self._clock.monotonic() > begin_by_s)
         try:
             async with (
                 # httpx2 has limits for single steps, and an answer that trickles in would never meet one of those.
@@ -274,7 +275,8 @@ class _NotSent(Exception):
 class _Departure:
     """Whether a request has begun to leave, as the connection tells its steps. What goes to a proxy before is none."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_too_late: Callable[[], bool]) -> None:
+        self._is_too_late = is_too_late
         self._tells_steps = False
         self._left = False
 
@@ -282,7 +284,10 @@ class _Departure:
         self._tells_steps = True
         method = getattr(facts.get("request"), "method", None)
         # From its first byte on, and not when all has left: what the kernel was handed may arrive.
-        self._left = self._left or (step.endswith("send_request_headers.started") and method != b"CONNECT")
+        begins = step.endswith("send_request_headers.started") and method != b"CONNECT"
+        if begins and self._is_too_late():  # the process was stopped, and others may have given the job up
+            raise _NotSent("the process was stopped before its request was sent")
+        self._left = self._left or begins
 
     def is_certainly_not_made(self) -> bool:
         # A connection that tells no steps at all proves nothing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
@@ -21,6 +22,7 @@ from ring_mcp.providers.http import ProviderHttp
 from ring_mcp.providers.outgoing import Outgoing
 from ring_mcp.proxies import DIRECT, Proxies, mask_proxy, proxies_of
 from tests.connect_proxy import proxy
+from tests.fake_clock import let_pass
 from tests.own_certificate import server_certificate
 from tests.providers.provider_samples import KEY, InstantClock, connected, image_plan, judge
 from tests.providers.raw_server import LIMIT_S, RawServer, answering, closing_unread, http, saying
@@ -118,6 +120,24 @@ async def test_a_server_behind_the_proxy_with_a_strange_certificate_was_sent_not
             await post(await stack.enter_async_context(connections))
     assert caught.value.billed == "no"
     assert server.requests == []
+
+
+async def test_who_was_stopped_before_the_tunnel_stood_sends_nothing(tls: ssl.SSLContext) -> None:
+    """The time for what has come meanwhile is for answers: nobody waits any more for a request that begins then."""
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(RawServer(answering(HANDLE), tls=tls))
+        way_out = await stack.enter_async_context(proxy(names={f"{API}:443": ("127.0.0.1", server.port)}))
+        way_out.is_slow, clock = True, InstantClock()
+        connections = connected(f"https://{API}/v1", clock, proxies=through(way_out.url), limit_s=10 * LIMIT_S)
+        call = asyncio.create_task(post(await stack.enter_async_context(connections)))
+        while not way_out.asked:
+            await asyncio.sleep(0.005)
+        let_pass(2 * LIMIT_S)
+        await clock.sleep(2 * LIMIT_S)
+        way_out.is_slow = False
+        with pytest.raises(ProviderUnavailable) as caught:
+            await call
+    assert (caught.value.billed, server.requests) == ("no", [])
 
 
 @pytest.mark.parametrize("script", [closing_unread, saying()], ids=["closed unread", "closed after the request"])
