@@ -54,9 +54,10 @@ _NOT_SENT = RingError("the job was planned too long ago to be started now; its r
 _STOPPED_BEFORE = RingError("the server was stopped before the request was sent", next_action="Call again.")
 
 _HELD_UP = OutcomeUnknown(
-    "the process that makes the request (a courier) is stopped or hangs: its answer is waited for",
-    next_action="Let the process python -m ring_mcp.courier go on (SIGCONT), and the job goes on as well; if you end "
-    "it, the job's outcome is unknown unless its answer lies in the spool.",
+    "the process that makes the request (a courier) is stopped, hangs, or has no room on the disk for its answer: it "
+    "is waited for",
+    next_action="Make room on the disk of the state folder, and let the process python -m ring_mcp.courier go on "
+    "(SIGCONT): the job then goes on by itself. If you end it, what it holds is lost, and the outcome is unknown.",
 )
 
 

@@ -545,7 +545,8 @@ async def test_a_courier_that_is_stopped_for_long_is_told_of_once(engine: Engine
         row = await engine.row(record.job)
         assert (row.state, row.version) == (JobState.SUBMITTING, 3)
         assert row.failure is not None
-        assert row.failure.message.endswith("(a courier) is stopped or hangs: its answer is waited for")
+        assert row.failure.message.endswith("hangs, or has no room on the disk for its answer: it is waited for")
+        assert row.failure.next_action.startswith("Make room on the disk of the state folder, and let ")
         engine.answers.write(row.id, row.attempt_token or "", finished(billed_usd=BILLED))
     assert await engine.submitting.give_up_orphan(record) is None
     assert ((await engine.row(row)).state, record.job.failure) == (JobState.STORING, None)
