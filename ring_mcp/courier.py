@@ -155,10 +155,13 @@ class Errands:
     async def _keep(self, job_id: str, attempt_token: str, answer: Answer) -> None:
         """Write the answer, however long the disk is full: it was paid for, and this is the only copy.
 
-        That nothing was sent is not worth a process without end: with the folder gone, nobody would look for it.
+        That nothing was sent is not worth a process without end: with the folder gone, nobody would look for it. Nor is
+        it worth the answer to another attempt, which may have been paid.
         """
         while True:
             try:
+                if answer in _UNSENT and await asyncio.to_thread(self._answers.has_paid, job_id):
+                    return
                 await asyncio.to_thread(self._answers.write, job_id, attempt_token, answer)
                 return
             except OSError:

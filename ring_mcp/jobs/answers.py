@@ -67,6 +67,11 @@ class Answers:
         """Whether this machine has an answer to any attempt of the job, and so all that came inside it."""
         return self._path(job_id).exists()
 
+    def has_paid(self, job_id: str) -> bool:
+        """Whether this machine has an answer to any attempt that may have cost something. Raises OSError."""
+        found = read_answer_file(self._path(job_id))
+        return found is not None and not cost_nothing(found[1])
+
     def holds(self, job_id: str, attempt_token: str | None) -> bool:
         """Whether this machine got the answer to this attempt, and what came inside it. Raises OSError."""
         return self._read(job_id, attempt_token) is not None
@@ -157,6 +162,10 @@ class Answers:
 
     def _path(self, job_id: str) -> Path:
         return self._spool / answer_name(job_id)
+
+
+def cost_nothing(answer: Answer) -> bool:
+    return isinstance(answer, ProviderError) and answer.billed == "no"
 
 
 def list_pictures(spool: Path, job_id: str) -> dict[int, Path]:

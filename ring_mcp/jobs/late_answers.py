@@ -18,12 +18,11 @@ from ring_mcp.errors import (
     ContentRefused,
     JobMoved,
     OutcomeUnknown,
-    ProviderError,
     ProviderUnavailable,
     StorageError,
     StorageRefused,
 )
-from ring_mcp.jobs.answers import Answer, Answers
+from ring_mcp.jobs.answers import Answer, Answers, cost_nothing
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.outcomes import Park, Pause, come_late, end_badly, lose_track, note_trouble
 from ring_mcp.jobs.preparing import LOOK_AGAIN_S, not_readable_now
@@ -103,7 +102,7 @@ class LateAnswers:
     def _put_away(self, job: Job) -> None:
         """Forget what the row knows. The answer to another attempt was paid as well: somebody has to look at it."""
         found = self._answers.read_any(job.id)
-        if found is None or found[0] in (None, job.attempt_token) or _cost_nothing(found[1]):
+        if found is None or found[0] in (None, job.attempt_token) or cost_nothing(found[1]):
             self._answers.forget(job.id)
             return
         self._answers.set_aside(job.id, self._unwritten)
@@ -177,7 +176,7 @@ class LateAnswers:
         """The answer to a plan whose intent the ledger has lost: it must not be sent, and paid, once more. Nor is it
         lost where another machine, which could not see it, has ended the plan meanwhile."""
         # What cost nothing may be tried; most often a courier says so of a request that it was never told to make.
-        if found is None or _cost_nothing(found[1]):
+        if found is None or cost_nothing(found[1]):
             return None
         logger.warning("job %s: the ledger had lost that its request was sent", job.id)
         token, answer = found
@@ -203,10 +202,6 @@ def judge(job: Job, answer: Answer, clock: Clock) -> Job:
         return lose_track(job, OutcomeUnknown(answer.message))
     ending = Ending.MODERATED if isinstance(answer, ContentRefused) else Ending.REQUEST_REFUSED
     return end_badly(job, ending, answer, now)
-
-
-def _cost_nothing(answer: Answer) -> bool:
-    return isinstance(answer, ProviderError) and answer.billed == "no"
 
 
 def _is_open(job: Job) -> bool:

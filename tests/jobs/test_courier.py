@@ -14,6 +14,7 @@ import socket
 import uuid
 from collections.abc import AsyncIterator
 from datetime import date
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,25 @@ async def test_a_server_that_dies_before_it_says_go_has_sent_nothing(
     assert isinstance(answer, ProviderError)
     assert answer.billed == "no"
     assert not sandbox.state.books.charges()
+
+
+async def test_that_nothing_was_sent_replaces_no_answer_that_was_paid(courier: Courier, answers: Answers) -> None:
+    """Of another attempt: this courier was stopped before it was told to drop its own, and its server died."""
+    job_id, paid = new_id(), Finished(outputs=(), billed_usd=Decimal("0.05"))
+    assert await courier.take(job_id, "token")
+    answers.write(job_id, "another", paid)
+    await courier.aclose()
+    await eventually_done(answers, job_id)
+    assert answers.read_any(job_id) == ("another", paid)
+
+
+async def test_that_nothing_was_sent_replaces_what_cost_nothing(courier: Courier, answers: Answers) -> None:
+    job_id = new_id()
+    assert await courier.take(job_id, "token")
+    answers.write(job_id, "another", ProviderUnavailable("it was not sent either", billed="no"))
+    await courier.aclose()
+    await eventually_done(answers, job_id)
+    assert isinstance(answers.read(job_id, "token"), ProviderUnavailable)
 
 
 async def test_a_server_that_leaves_in_the_middle_loses_nothing(
