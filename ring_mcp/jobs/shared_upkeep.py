@@ -121,16 +121,20 @@ class SharedUpkeep:
 
     async def sweep(self) -> None:
         """Remove what is shared of jobs that have ended. Raises LedgerError and StorageError."""
-        after = ""
-        while page := await self._files.list_files(after):
-            after = page[-1].name
-            of_jobs: dict[str, list[SharedFile]] = {}
+        after: str | None = ""
+        of_jobs: dict[str, list[SharedFile]] = {}
+        while after is not None:
+            page = await self._files.list_files(after)
             for file in page:
                 if (job_id := job_of(file.name)) is not None:
                     of_jobs.setdefault(job_id, []).append(file)
+            after = page[-1].name if page else None
+            # The rest of its files may be on the next page: without its answer, its pictures would look unneeded.
+            last = {job_id: of_jobs.pop(job_id) for job_id in [*of_jobs][-1:]} if page else {}
             states = await self._ledger.states(of_jobs)
             for job_id, files in of_jobs.items():
                 await self._files.remove(await self._list_unneeded(job_id, states.get(job_id), files))
+            of_jobs = last
 
     async def _list_unneeded(self, job_id: str, state: JobState | None, files: Sequence[SharedFile]) -> list[str]:
         if state is None:

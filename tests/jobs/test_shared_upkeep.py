@@ -230,10 +230,13 @@ async def test_all_pages_are_swept(engine: Engine, place: SharedFolder, upkeep: 
     assert len(place.names()) == 2 * (PAGE - 1)
 
 
+@pytest.mark.parametrize("others", [0, PAGE - 1], ids=["on a page", "over two pages"])
 @pytest.mark.parametrize("by_hand", [False, True])
 async def test_an_answer_shared_too_late_is_brought_home(
-    engine: Engine, place: SharedFolder, upkeep: SharedUpkeep, clock: FakeClock, by_hand: bool
+    engine: Engine, place: SharedFolder, upkeep: SharedUpkeep, clock: FakeClock, by_hand: bool, others: int
 ) -> None:
+    for number in range(others):
+        place.put(f"-{number:04}", b"x")
     job = await in_state(engine, _S.UNKNOWN)
     await share_answer(engine, job)
     if by_hand:
