@@ -107,9 +107,10 @@ async def list_leftovers(state: Path, ledger: Ledger, keep_s: float) -> list[Lef
         some = paths[start : start + _FILES_AT_ONCE]
         of_jobs = {path: match[0] for path in some if (match := OF_A_JOB.match(path.name))}
         states = await ledger.states(set(of_jobs.values()))
+        needed = told | await asyncio.to_thread(_find_needed, Answers(state / "spool"), states)
         for path in some:
             job_state = states.get(of_jobs.get(path, ""))
-            if of_jobs.get(path) in told:
+            if of_jobs.get(path) in needed:
                 continue
             if job_state in TERMINAL:
                 found += _as_leftover(path, "spool files of ended jobs")

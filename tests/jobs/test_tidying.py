@@ -212,6 +212,16 @@ async def test_what_a_start_would_still_tell_the_ledger_is_not_left_over(engine:
     assert await list_leftovers(engine.spool.parent, engine.ledger, KEEP_S) == []
 
 
+async def test_what_a_courier_still_holds_is_not_left_over(engine: Engine) -> None:
+    """Another machine has called the job unknown, a person has settled it, and the disk is full here."""
+    job = await in_state(engine, JobState.FAILED)
+    with engine.answers.expect(job.id):
+        assert await list_leftovers(engine.state, engine.ledger, KEEP_S) == []
+    (engine.spool / f"{job.id}-courier.lock").touch()
+    [leftover] = await list_leftovers(engine.state, engine.ledger, KEEP_S)
+    assert leftover.path.name == f"{job.id}-courier.lock"
+
+
 async def test_what_cannot_be_taken_up_yet_is_not_tidied_away(engine: Engine) -> None:
     """Of one job the answer cannot be read now, of another a courier is still writing it; both rows have ended."""
     unread, awaited, ended = [await in_state(engine, _S.FAILED) for _ in range(3)]
