@@ -97,7 +97,9 @@ class LateAnswers:
             return found + await asyncio.to_thread(self._answers.list_locked)
         # Most are under way, and their drivers look for the answers.
         states = await ledger.states(found) if found else {}
-        return [job_id for job_id in found if job_id in states and states[job_id] not in DRIVEN]
+        ended = [job_id for job_id, state in states.items() if state not in DRIVEN]
+        # Mere pictures may be followed by others, and by the answer that names them all.
+        return await asyncio.to_thread(lambda: [job_id for job_id in ended if self._answers.has(job_id)])
 
     def _put_away(self, job: Job) -> None:
         """Forget what the row knows. The answer to another attempt was paid as well: somebody has to look at it."""

@@ -629,6 +629,18 @@ async def test_an_answer_that_nobody_waited_for_is_taken_up_within_a_minute(engi
     assert (row.state, row.billed_usd) == (_S.STORING, Decimal("0.05"))
 
 
+async def test_mere_pictures_are_no_answer_while_a_server_runs(engine: Engine, clock: FakeClock) -> None:
+    """Others may follow, of a process without a courier whose job another machine has called unknown."""
+    record = engine.record(await engine.new())
+    await record.write(carried(record.job, _S.SUBMITTING))
+    job = await engine.ledger.save(record.job, carried(record.job, _S.UNKNOWN))
+    await engine.runner.catch_up()
+    (engine.spool / f"{job.id}-0.inline").write_bytes(jpeg())
+    clock.advance(LIST_AGAIN_S)
+    await engine.runner.catch_up()
+    assert (await engine.row(job)).state is _S.UNKNOWN
+
+
 async def test_a_ledger_that_is_away_keeps_no_answer_from_being_taken_up(engine: Engine) -> None:
     record = engine.record(await engine.new())
     await record.write(carried(record.job, _S.SUBMITTING))
