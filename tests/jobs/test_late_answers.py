@@ -661,7 +661,8 @@ async def test_an_answer_that_comes_while_the_ledger_is_away_stays(engine: Engin
     driving = asyncio.create_task(engine.runner.drive(record.job))
     await clock.asleep()
     engine.answers.write(record.job.id, record.job.attempt_token or "", finished(billed_usd=Decimal("0.05")))
-    assert (await clock.play(driving)).state is _S.UNKNOWN
+    await clock.play(asyncio.wait({driving}))
+    assert driving.result().state is _S.UNKNOWN
     await engine.late.apply_own(engine.ledger)
     row = await engine.row(record.job)
     assert (row.state, row.billed_usd) == (_S.STORING, Decimal("0.05"))
