@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 from functools import partial
@@ -50,6 +51,10 @@ def main() -> None:
     if pid := os.fork():
         os.write(1, str(pid).encode())
         os._exit(0)
+    # A service manager sends these to all processes of a server, and gives them time: it ends by itself, a moment after
+    # its server, when it has what was paid for.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     # The server reads the id until nobody has that pipe open any more: with 1 left open it would wait for ever.
     for descriptor in (0, 1):
         os.close(descriptor)

@@ -57,7 +57,7 @@ _HELD_UP = OutcomeUnknown(
     "the process that makes the request (a courier) is stopped, hangs, or has no room on the disk for its answer: it "
     "is waited for",
     next_action="Make room on the disk of the state folder, and let the process python -m ring_mcp.courier go on "
-    "(SIGCONT): the job then goes on by itself. If you end it, what it holds is lost, and the outcome is unknown.",
+    "(SIGCONT): the job then goes on by itself. If you kill it, what it holds is lost, and the outcome is unknown.",
 )
 
 

@@ -199,6 +199,25 @@ async def test_a_server_that_leaves_in_the_middle_loses_nothing(
     assert isinstance(answers.read(job_id, "token"), Finished)
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+async def test_who_ends_server_and_courier_politely_loses_nothing(
+    courier: Courier, answers: Answers, sandbox: SandboxServer, name: str
+) -> None:
+    """As a service manager does, or a logout: it waits for a while before it kills."""
+    sandbox.state.faults.add("stall", seconds=0.5)
+    job_id = new_id()
+    submitting = asyncio.create_task(submit(courier, job_id, "a boat"))
+    async with asyncio.timeout(LIMIT_S):
+        while not sandbox.state.books.charges():
+            await asyncio.sleep(0.02)
+    submitting.cancel()
+    assert courier.pid is not None
+    os.kill(courier.pid, signal.Signals[name])
+    await courier.aclose()
+    await eventually_done(answers, job_id)
+    assert isinstance(answers.read(job_id, "token"), Finished)
+
+
 async def test_a_courier_that_dies_leaves_an_unknown_outcome_and_is_replaced(
     courier: Courier, answers: Answers, sandbox: SandboxServer
 ) -> None:
