@@ -134,7 +134,8 @@ class Storing:
         before = record.job.failure
         trouble = note_trouble(record.job, exc, record.now).model_copy(update={"billed": "yes"})
         if before is not None and before.code == ProviderBadReply.code and isinstance(exc, ProviderUnavailable):
-            trouble = before  # what was cut off is counted, whatever breaks in between
+            # What was cut off is counted, whatever breaks in between.
+            trouble = before.model_copy(update={"message": trouble.message})
         if isinstance(exc, StorageUnclear):
             return Park(trouble, None)
         lasts_s = age_s(trouble, record.now)

@@ -716,6 +716,16 @@ async def test_cut_downloads_are_counted_whatever_breaks_between_them(engine: En
     assert len(engine.clips.fetched) == 2 * TRIES_BEFORE_CUT_IS_TAKEN + 1
 
 
+async def test_what_breaks_after_a_cut_download_is_told(engine: Engine) -> None:
+    record = await storing_job(engine, plan=clip_plan())
+    engine.clips.files += [FILES["mp4"][:-100], ProviderUnavailable("HTTP 502", billed="yes")]
+    for tries in range(2):
+        await engine.storing.store(record, tries)
+    failure = (await engine.row(record.job)).failure
+    assert failure is not None
+    assert (failure.message, failure.billed) == ("HTTP 502", "yes")
+
+
 @pytest.mark.parametrize("word", [JobExpired("no such job"), None], ids=["its job is gone", "its job is done"])
 @pytest.mark.parametrize("troubles", [[], [AWAY]], ids=["", "its storage is away"])
 async def test_a_cut_clip_is_better_than_none(
