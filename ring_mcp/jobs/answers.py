@@ -149,6 +149,7 @@ class Answers:
         Raises OSError.
         """
         path = self._spool / f"{job_id}{_LOCK}"
+        self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)  # somebody may have tidied up meanwhile
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             # One that another courier has just let go of lies there no more: nobody would see that it is held.

@@ -165,6 +165,16 @@ async def test_a_server_that_dies_before_it_says_go_has_sent_nothing(
     assert not sandbox.state.books.charges()
 
 
+async def test_a_job_is_taken_although_the_spool_was_removed(
+    courier: Courier, answers: Answers, config: Config
+) -> None:
+    """Made in the server itself, the picture would be lost with it."""
+    shutil.rmtree(config.state_path / "spool")
+    job_id = new_id()
+    assert isinstance(await submit(courier, job_id, "a boat"), Finished)
+    assert (config.state_path / "spool").stat().st_mode & 0o777 == 0o700
+
+
 async def test_that_nothing_was_sent_replaces_no_answer_that_was_paid(courier: Courier, answers: Answers) -> None:
     """Of another attempt: this courier was stopped before it was told to drop its own, and its server died."""
     job_id, paid = new_id(), Finished(outputs=(), billed_usd=Decimal("0.05"))
