@@ -20,7 +20,7 @@ from ring_mcp.ledger.base import JobQuery
 from ring_mcp.ledger.migrations import Migration, migrations
 from ring_mcp.ledger.postgres import PostgresLedger, migrate
 from ring_mcp.ledger.statements import Transaction
-from tests.fake_clock import START, FakeClock
+from tests.fake_clock import START, FakeClock, let_pass
 from tests.jobs.engine import still_clip_plan
 from tests.ledger.waiting import LIMIT_S, until, until_somebody_waits_for_a_lock
 from tests.ledger_databases import LedgerDatabase
@@ -306,6 +306,39 @@ async def test_a_process_that_ends_in_order_gives_its_jobs_back_at_once(postgres
             job = await opened(ending)
             await be_driven(ending, job)
         assert await ledger.claim_one(HOLDER, job.id) is not None
+
+
+async def test_a_process_that_ends_leaves_no_connection_behind(postgres: LedgerDatabase) -> None:
+    others = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    ledger = postgres.ledger()
+    await ledger.start()
+    await asyncio.gather(*(ledger.ping() for _ in range(5)))
+    assert postgres.query(others)
+    await ledger.aclose()
+
+    async def are_gone() -> bool:
+        return not await asyncio.to_thread(postgres.query, others)
+
+    await until(are_gone)
+
+
+async def test_a_process_that_ends_waits_two_seconds_for_a_connection(postgres: LedgerDatabase) -> None:
+    ledger = postgres.ledger(max_connections=1, lock_timeout_s=LIMIT_S)
+    await ledger.start()
+    with postgres.transaction() as in_the_way:
+        in_the_way.query("LOCK TABLE media_jobs IN EXCLUSIVE MODE")
+        opening = asyncio.create_task(ledger.open(planned(), NO_CAPS))
+        await until_somebody_waits_for_a_lock(postgres)
+        ending = asyncio.create_task(ledger.aclose())
+        await asyncio.wait({ending}, timeout=0.1)  # until it waits
+        assert not ending.done()
+        let_pass(2.0)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert ending.done()
+    await ending
+    with contextlib.suppress(LedgerError):
+        await opening
 
 
 async def test_a_job_that_ends_while_claimed_is_left_alone(postgres: LedgerDatabase) -> None:

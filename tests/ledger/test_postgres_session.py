@@ -19,7 +19,7 @@ from ring_mcp.ledger.migrations import migrations
 from ring_mcp.ledger.postgres import migrate
 from tests.ledger.waiting import LIMIT_S, until_somebody_waits_for_a_lock
 from tests.ledger_databases import LedgerDatabase
-from tests.ledger_samples import HOLDER, NO_CAPS, carried, left_behind, opened, planned
+from tests.ledger_samples import HOLDER, NO_CAPS, be_driven, carried, left_behind, opened, planned
 from tests.postgres_server import PostgresServer, fresh_database
 
 CAPPED = Caps(per_day_usd=Decimal(100))
@@ -98,6 +98,15 @@ async def test_a_read_only_default_is_written_all_the_same(postgres: LedgerDatab
     async with postgres.started() as ledger:
         job = await opened(ledger, JobState.DONE)
         assert await ledger.get(job.id) == job
+
+
+async def test_under_a_read_only_default_who_ends_gives_its_jobs_back(postgres: LedgerDatabase) -> None:
+    set_default(postgres, "default_transaction_read_only", "on")
+    async with postgres.started() as ledger:
+        async with postgres.started(lease_s=3600.0) as ending:
+            job = await opened(ending)
+            await be_driven(ending, job)
+        assert await ledger.claim_one(HOLDER, job.id) is not None
 
 
 @pytest.mark.parametrize(
