@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,6 +72,17 @@ async def no_parts(server: BucketServer) -> None:
     """Until nothing of the upload is left: what was on its way when it was given up is still being read."""
     async with asyncio.timeout(LIMIT_S):
         while server.parts():
+            await asyncio.sleep(0.01)
+
+
+def storage_of(store: RawServer) -> S3Storage:
+    return S3Storage(BUCKET, endpoint=store.url, access_key_id=KEY_ID, secret_access_key=SECRET)
+
+
+async def first_upload(store: RawServer) -> None:
+    """Until it has been begun."""
+    async with asyncio.timeout(LIMIT_S):
+        while not store.posts:
             await asyncio.sleep(0.01)
 
 
@@ -196,6 +208,15 @@ async def test_with_a_public_base_url_all_addresses_are_permanent(server: Bucket
         assert (address.url, address.expires_at) == (stored.url, None)
         assert await storage.fetch(url, tmp_path / "back", 5)
         assert (tmp_path / "back").read_bytes() == b"bytes"
+
+
+@pytest.mark.parametrize("key", ["../up.png", "/a.png", "a//b.png", "a b.png", ""])
+async def test_a_key_that_leads_elsewhere_is_refused_before_anything_is_sent(
+    server: BucketServer, tmp_path: Path, key: str
+) -> None:
+    with pytest.raises(StorageRefused, match=r"the storage key .* is not a relative path"):
+        await server.storage().put(key, spool(tmp_path / "s", b"x"), {})
+    assert (server.requests, server.objects()) == ([], [])
 
 
 async def test_a_file_that_is_gone_or_too_large_is_not_fetched(server: BucketServer, tmp_path: Path) -> None:
@@ -475,16 +496,29 @@ async def test_a_machine_without_a_role_is_told_that_it_has_no_key(monkeypatch: 
 async def test_an_upload_that_cannot_be_begun_in_time_is_left_alone() -> None:
     store = RawServer(answering(http(404, error_xml("NoSuchKey"))), silent)
     async with store:
-        asking = asyncio.create_task(
-            S3Storage(BUCKET, endpoint=store.url, access_key_id=KEY_ID, secret_access_key=SECRET).ping()
-        )
-        async with asyncio.timeout(LIMIT_S):
-            while not store.posts:
-                await asyncio.sleep(0.01)
+        asking = asyncio.create_task(storage_of(store).ping())
+        await first_upload(store)
         await pass_by(4.5)
         assert asking.done()
         with pytest.raises(StorageError, match="no answer in time"):
             await asking
+
+
+async def test_a_health_check_that_nobody_waits_for_is_left_at_once() -> None:
+    """As a tool's call is cancelled: in a group of tasks, whose end waits for all that cannot be left alone."""
+    async with RawServer(answering(http(404, error_xml("NoSuchKey"))), silent) as store:
+        group = anyio.create_task_group()
+
+        async def wait() -> None:
+            async with group:
+                await storage_of(store).ping()
+
+        waiting = asyncio.create_task(wait())
+        await first_upload(store)
+        group.cancel_scope.cancel()
+        await pass_by(0)
+        assert waiting.done()
+        await waiting
 
 
 async def test_a_bucket_that_does_not_exist_is_refused_by_put_and_ping(server: BucketServer, tmp_path: Path) -> None:
