@@ -1,16 +1,21 @@
-"""How many connections there are to a provider at once: as many as are paid for, and a hundred for all else."""
+"""How many connections there are to a provider at once: as many as are paid for, and a hundred for all else. Whom they
+trust is read once a process."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from ring_mcp.errors import ProviderUnavailable
+from ring_mcp.providers.connections import load_authorities
 from ring_mcp.providers.http import ProviderHttp
+from tests.own_certificate import server_certificate
 from tests.providers.provider_samples import connected, judge
-from tests.providers.raw_server import LIMIT_S, Connection, RawServer, http
+from tests.providers.raw_server import LIMIT_S, Connection, RawServer, answering, http
 
 MOST = 100
 
@@ -56,3 +61,28 @@ async def test_a_hundred_are_open_at_once_and_paid_requests_never_wait(
         go.set()
         await asyncio.wait_for(asyncio.gather(*asking), LIMIT_S)
     assert (max(seen), len(seen)) == (most, MOST + 1)
+
+
+@pytest.fixture
+def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl.SSLContext]:
+    """For a server of this machine, which a process trusts that begins now."""
+    context, trusted = server_certificate(tmp_path, "localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    load_authorities.cache_clear()
+    yield context
+    load_authorities.cache_clear()
+
+
+async def test_whom_a_process_trusts_is_read_once(tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(url: str) -> int:
+        async with connected(url) as provider_http:
+            return (await provider_http.get("models")).status
+
+    async with RawServer(answering(http(200, {})), tls=tls) as server:
+        url = f"https://localhost:{server.port}"
+        assert await ask(url) == 200
+        monkeypatch.delenv("SSL_CERT_FILE")
+        assert await ask(url) == 200
+        load_authorities.cache_clear()  # as another process has it
+        with pytest.raises(ProviderUnavailable):
+            await ask(url)

@@ -52,6 +52,7 @@ XAI: dict[str, list[Reply]] = {
         xai(400, "imagine:content-moderated", "No."),
         xai(400, "invalid-argument", "It violates usage guidelines."),
         xai(400, "invalid-argument", "SAFETY_CHECK failed."),
+        reply(400, "Generated image rejected by content moderation."),
     ],
     "the credits are used up": [
         xai(
@@ -62,6 +63,7 @@ XAI: dict[str, list[Reply]] = {
         xai(403, "permission-denied", "The credits of the team are used up."),
         xai(429, "resource-exhausted", "The monthly spending limit is reached."),
         xai(429, "usage-exhausted", "No more."),
+        reply(429, "Your team has used all available credits."),
     ],
     "payment is required": [xai(402, "resource-exhausted", "Payment is required.")],
     "the key is wrong": [
