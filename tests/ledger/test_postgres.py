@@ -16,6 +16,7 @@ import pytest
 
 from ring_mcp.domain import Caps, JobState
 from ring_mcp.errors import CapExceeded, JobMoved, LedgerBehind, LedgerError
+from ring_mcp.ledger import locks
 from ring_mcp.ledger.base import JobQuery
 from ring_mcp.ledger.migrations import Migration, migrations
 from ring_mcp.ledger.postgres import PostgresLedger, migrate
@@ -219,9 +220,11 @@ async def test_a_lease_counts_by_the_clock_of_the_database_alone(postgres: Ledge
 
 
 class Unconfirmed(PostgresLedger):
-    """A commit whose confirmation is lost, as often as ``lose`` says; ``arrives``: it was made."""
+    """A commit whose confirmation is lost, as often as ``lose`` says; ``arrives``: it was made; ``meanwhile``: what
+    is done before the loss is noticed."""
 
     lose, arrives = 0, True
+    meanwhile: Callable[[], None] | None = None
 
     async def _write(self, transaction: Transaction[T], turns: Sequence[int] = (), *, relaxed: bool = False) -> T:
         if self.lose <= 0:
@@ -232,6 +235,8 @@ class Unconfirmed(PostgresLedger):
         else:
             with contextlib.suppress(ZeroDivisionError):
                 await super()._write(_fail_at_the_end(transaction), turns)
+        if self.meanwhile is not None:
+            self.meanwhile()
         raise LedgerError("the connection was lost")
 
 
@@ -253,6 +258,26 @@ async def test_an_opening_whose_confirmation_was_lost_is_found(postgres: LedgerD
     alone = planned()
     assert (await ledger.open(alone, NO_CAPS)).still is None
     assert ledger._committing == set()
+    await ledger.aclose()
+
+
+async def test_an_opening_is_looked_for_once_its_transaction_has_ended(postgres: LedgerDatabase) -> None:
+    ledger = Unconfirmed(postgres.address, FakeClock(), lock_timeout_s=LIMIT_S)
+    ledger.lose = 1
+    job = planned()
+    with contextlib.ExitStack() as stack:
+
+        def go_on() -> None:
+            in_the_way = stack.enter_context(postgres.transaction())
+            in_the_way.query("SELECT pg_advisory_xact_lock(:lock)", {"lock": locks.of_request(job)})
+
+        ledger.meanwhile = go_on
+        opening = asyncio.create_task(ledger.open(job, NO_CAPS))
+        waiting = asyncio.create_task(until_somebody_waits_for_a_lock(postgres))
+        await asyncio.wait({opening, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        assert not opening.done()
+        await waiting
+    assert (await asyncio.wait_for(opening, LIMIT_S)).job.id == job.id
     await ledger.aclose()
 
 
