@@ -140,6 +140,37 @@ async def test_nobody_listens_any_more_once_it_is_closed(postgres: LedgerDatabas
     await PostgresChannel(postgres.address).aclose()  # one that was never started
 
 
+async def test_what_is_closed_leaves_no_connection_behind(postgres: LedgerDatabase) -> None:
+    others = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    channel = PostgresChannel(postgres.address)
+    await channel.start()
+    await channel.fetch("SELECT 1")
+    assert postgres.query(others)
+    await channel.aclose()
+    await until(lambda: not postgres.query(others))
+
+
+class SlowToEnd(PostgresChannel):
+    """What it still has to do when it is told to stop takes a while."""
+
+    async def _listen(self) -> None:
+        try:
+            await super()._listen()
+        finally:
+            for _ in range(1000):
+                await asyncio.sleep(0)
+
+
+async def test_who_closes_it_waits_for_its_listener(postgres: LedgerDatabase) -> None:
+    channel = SlowToEnd(postgres.address)
+    await channel.start()
+    await until(lambda: channel.is_listening)
+    listening = channel._listening
+    await channel.aclose()
+    assert listening is not None
+    assert listening.done()
+
+
 async def test_a_refusal_is_an_error_of_the_ledger(channel: PostgresChannel) -> None:
     await channel.start()
     with pytest.raises(LedgerError, match="refused a statement"):
