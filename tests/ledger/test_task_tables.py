@@ -38,6 +38,27 @@ def test_every_name_is_ours() -> None:
     assert settings.queue_table == TABLE
 
 
+async def test_what_was_installed_by_any_version_has_these_names(postgres: LedgerDatabase) -> None:
+    """``migrate`` adds columns to tables that it finds: under another name an old database would have none."""
+    tables = postgres.query("SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'")
+    assert {row["name"] for row in tables if "pgqueuer" in row["name"]} == {
+        "ring_mcp_pgqueuer",
+        "ring_mcp_pgqueuer_log",
+        "ring_mcp_pgqueuer_schedules",
+        "ring_mcp_pgqueuer_statistics",
+    }
+    rest = postgres.query(
+        "SELECT proname AS name FROM pg_proc WHERE proname ~ 'pgqueuer'"
+        " UNION SELECT tgname FROM pg_trigger WHERE tgname ~ 'pgqueuer' AND NOT tgisinternal"
+        " UNION SELECT typname FROM pg_type WHERE typname ~ 'pgqueuer' AND typtype = 'e'"
+    )
+    assert {row["name"] for row in rest} == {
+        "ring_mcp_fn_pgqueuer_changed",
+        "ring_mcp_pgqueuer_status",
+        "ring_mcp_tg_pgqueuer_changed",
+    }
+
+
 def test_what_stands_in_the_environment_for_pgqueuer_changes_nothing() -> None:
     program = "from ring_mcp.ledger.task_tables import name_tables; print(name_tables().model_dump_json())"
     names = {name.upper() for name in type(name_tables()).model_fields} - {"DURABILITY", "WIDEN_ID"}
