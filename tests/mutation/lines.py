@@ -95,8 +95,17 @@ class Recording:
 
     def is_run(self, fault: Fault) -> bool:
         """Whether any of the fault's lines is known to be run."""
+        return bool(self._runs(fault))
+
+    def is_of_import(self, fault: Fault) -> bool:
+        """Whether only an import runs it: what stands outside functions, and in those that no test calls."""
+        runs = self._runs(fault)
+        return fault.function is None or bool(runs and not any(runs))
+
+    def _runs(self, fault: Fault) -> list[Sequence[str]]:
+        """The tests of each of the fault's lines that is known to be run."""
         lines = self.lines.get(fault.path.as_posix(), {})
-        return any(line in lines for line in range(fault.lines[0], fault.lines[1] + 1))
+        return [lines[line] for line in range(fault.lines[0], fault.lines[1] + 1) if line in lines]
 
 
 def record(

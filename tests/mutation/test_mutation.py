@@ -346,6 +346,19 @@ def test_what_an_import_runs_is_tried_in_a_fresh_process(toy: Path) -> None:
 
 
 @pytest.mark.long
+def test_a_function_that_an_import_alone_calls_is_tried_there(toy: Path) -> None:
+    module = toy / "toy" / "money.py"
+    module.write_text(f"{MODULE}\n\ndef double(amount: int) -> int:\n    return 2 * amount\n\n\nMOST = double(20)\n")
+    (toy / "tests" / "test_money.py").write_text(
+        "from toy.money import MOST\n\ndef test_most():\n    assert MOST == 40\n"
+    )
+    recording = record(toy, ["tests/test_money.py"], "toy", shown=False)
+    faults = [fault for fault in faults_of(toy, Path("toy/money.py")) if fault.scope == "double"]
+    trials = list(try_all(toy, [*faults, without(toy, faults[0])], recording, jobs=1, budget_s=5))
+    assert [trial.verdict for trial in trials] == ["seen"] * len(faults) + ["unseen"]
+
+
+@pytest.mark.long
 def test_for_faults_inside_functions_a_module_is_imported_once(toy: Path) -> None:
     (toy / "tests" / "test_money.py").write_text(TESTS)
     module = toy / "toy" / "money.py"

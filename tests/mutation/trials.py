@@ -46,7 +46,7 @@ class Trial:
 
 class Nursery:
     """A copy of the tree, and two processes that run tests in it: one has collected them, the other has imported what
-    they need of other people's. A fault inside a function is tried in children of the first, which are ready at once.
+    they need of other people's. A fault that tests run is tried in children of the first, which are ready at once.
     """
 
     def __init__(self, root: Path, copy: Path, recording: Recording) -> None:
@@ -67,10 +67,10 @@ class Nursery:
             text=True,
         )
 
-    def run(self, fault: Fault, chosen: Sequence[str], limit_s: float) -> int | None:
-        """pytest's exit code; None if it did not end in time."""
+    def run(self, fault: Fault, chosen: Sequence[str], limit_s: float, *, of_import: bool) -> int | None:
+        """pytest's exit code; None if it did not end in time. ``of_import``: only an import runs it."""
         (self.copy / LAST).unlink(missing_ok=True)
-        if fault.function is not None:
+        if not of_import:
             order = {
                 "path": str(self.copy / fault.path),
                 "scope": fault.scope,
@@ -167,7 +167,7 @@ def _try(nurseries: Nurseries, fault: Fault, recording: Recording, budget_s: flo
         try:
             _write(target, fault.source)
             limit_s = recording.seconds_of(chosen) * _SLOWER + _MORE_S
-            outcome = nursery.run(fault, chosen, limit_s)
+            outcome = nursery.run(fault, chosen, limit_s, of_import=recording.is_of_import(fault))
             last = nursery.read_last()
         finally:
             _write(target, right)
