@@ -54,7 +54,7 @@ def add_member(member: Member, token_hash: str, dialect: Dialect) -> Transaction
         "per_month_usd_ticks": usd_to_ticks(member.caps.per_month_usd),
         "created_at": dialect.time(member.created_at),
     }
-    sets = ", ".join(f"{name} = excluded.{name}" for name in values if name != "name")
+    sets = ", ".join(f"{name} = excluded.{name}" for name in values)
     rows = yield Statement(
         f"INSERT INTO ring_mcp_actors ({', '.join(values)}) VALUES ({', '.join(f':{name}' for name in values)})"  # noqa: S608
         # In the statement itself: if two add one name at once, one is refused, and no valid token is overwritten.

@@ -24,9 +24,7 @@ TICKS_PER_USD = Decimal(10) ** 10
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
-Kind = Literal["plain", "time", "json", "usd", "flag"]
-
-COLUMNS: Mapping[str, Kind] = {
+COLUMNS: Mapping[str, Literal["plain", "time", "json", "usd", "flag"]] = {
     "id": "plain",
     "kind": "plain",
     "state": "plain",

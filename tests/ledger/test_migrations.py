@@ -146,6 +146,12 @@ def test_what_was_applied_is_not_pending_and_the_rest_is(backend: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_the_files_read_alike_whatever_the_locale(backend: str) -> None:
+    """psql reads them in the encoding of whoever runs it."""
+    assert [each.name for each in migrations(backend) if not each.sql.isascii()] == []
+
+
 def test_each_backend_has_its_own() -> None:
     assert migrations("sqlite")[0].sql != migrations("postgres")[0].sql
     assert migrations("unheard-of") == []
