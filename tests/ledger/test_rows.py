@@ -81,6 +81,7 @@ def test_sqlite_writes_text_numbers_and_sorted_times() -> None:
     assert (row["created_at"], row["sandbox"], row["state"]) == ("2026-11-21T12:00:00.000000+00:00", 1, "done")
     assert (row["billed_usd_ticks"], type(row["state"])) == (336_015_000, str)
     assert row["warnings"] == '["one"]'
+    assert {type(value) for value in row.values()} == {str, int}, "its driver would write anything else in its own way"
 
 
 def test_postgresql_takes_times_and_truth_as_they_are() -> None:
