@@ -1,5 +1,5 @@
-"""How far the transaction that opens a job looks back, and for whom it waits; what it opens stands in
-``tests/contracts``."""
+"""How far the transaction that opens a job looks back, for whom it waits, and what it joins first; what it opens stands
+in ``tests/contracts``."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from ring_mcp.errors import Unauthorized
 from ring_mcp.ledger import locks
 from tests.fake_clock import START
 from tests.jobs.engine import still_clip_plan
+from tests.ledger.test_questions import YES, item, wanted
 from tests.ledger.waiting import LIMIT_S, until_somebody_waits_for_a_lock
 from tests.ledger_databases import LedgerDatabase
-from tests.ledger_samples import NO_CAPS, PRICE_USD, planned, sample_job
+from tests.ledger_samples import NO_CAPS, PRICE_USD, carried, planned, sample_job
 
 
 def insert(database: LedgerDatabase, jobs: Iterable[Job]) -> None:
@@ -96,6 +97,18 @@ async def test_who_is_just_being_revoked_is_waited_for_and_opens_nothing(postgre
             await waiting
         with pytest.raises(Unauthorized, match="revoked"):
             await asyncio.wait_for(opening, LIMIT_S)
+
+
+async def test_what_was_paid_for_and_told_nobody_comes_before_an_old_yes(sqlite: LedgerDatabase) -> None:
+    async with sqlite.started() as ledger:
+        await ledger.put_question([item()])
+        first = (await ledger.open(wanted(), NO_CAPS, None, YES)).job
+        for state in (JobState.SUBMITTING, JobState.STORING, JobState.DONE):
+            first = await ledger.save(first, carried(first, state))
+        await ledger.mark_delivered(first.id, START)
+        second = (await ledger.open(wanted(), NO_CAPS)).job
+        again = await ledger.open(wanted(), NO_CAPS, None, YES)
+        assert (again.joined, again.job.id) == (True, second.id)
 
 
 async def test_who_joins_a_job_waits_for_nobodys_money(postgres: LedgerDatabase) -> None:
