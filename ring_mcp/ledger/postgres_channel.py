@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import psycopg
 from psycopg import AsyncRawCursor, sql
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
@@ -127,12 +126,11 @@ class PostgresChannel:
                     async for notification in connection.notifies():
                         for heard in self._heard.get(notification.channel, ()):
                             heard(notification.payload)
-            except (LedgerError, psycopg.Error) as exc:
-                why = exc.message if isinstance(exc, LedgerError) else type(exc).__name__
+            except LedgerError as exc:
                 # Once for each reason: a database may be away for a night.
-                if why != told:
-                    logger.warning("nothing is heard from the database: %s", why)
-                told = why
+                if exc.message != told:
+                    logger.warning("nothing is heard from the database: %s", exc.message)
+                told = exc.message
             finally:
                 self.is_listening = False
             await asyncio.sleep(_RECONNECT_S)

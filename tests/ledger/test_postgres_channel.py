@@ -15,9 +15,10 @@ from ring_mcp.ledger.actors import ACTORS_CHANNEL
 from ring_mcp.ledger.postgres_channel import PostgresChannel
 from ring_mcp.ledger.statements import Statement, Transaction
 from ring_mcp.ledger.tasks import JOBS_CHANNEL, WAKE_CHANNEL, ask_for
-from tests.fake_clock import START
+from tests.fake_clock import START, let_pass
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import opened
+from tests.providers.raw_server import Connection, RawServer
 
 LIMIT_S = 60.0
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
@@ -34,6 +35,11 @@ async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(LIMIT_S):
         while not holds():
             await asyncio.sleep(0.01)
+
+
+async def silent_end(connection: Connection) -> None:
+    """As a server that is just being stopped."""
+    connection.reset()
 
 
 def select(sql: str) -> Transaction[object]:
@@ -94,6 +100,20 @@ async def test_a_connection_that_is_cut_is_opened_again_and_the_gap_told(
     await until(lambda: heard == ["again"])
 
 
+async def test_why_nothing_is_heard_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with RawServer(silent_end) as server:
+        address = f"postgresql://ann:secret@127.0.0.1:{server.port}/ring?sslmode=disable&gssencmode=disable"
+        channel = PostgresChannel(address)
+        await channel.start()
+        for tries in (1, 2, 3):
+            await until(lambda tries=tries: server.connections >= tries)  # type: ignore[misc]
+            let_pass(1.0)
+        await channel.aclose()
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("ring_mcp")] == [
+        "nothing is heard from the database: the database of DATABASE_URL cannot be used (OperationalError)"
+    ]
+
+
 async def test_one_who_wants_to_be_alone_does_nothing_beside_another(
     postgres: LedgerDatabase, channel: PostgresChannel
 ) -> None:
@@ -144,8 +164,9 @@ async def test_what_is_closed_leaves_no_connection_behind(postgres: LedgerDataba
     others = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     channel = PostgresChannel(postgres.address)
     await channel.start()
+    await until(lambda: channel.is_listening)
     await channel.fetch("SELECT 1")
-    assert postgres.query(others)
+    assert len(postgres.query(others)) == 2
     await channel.aclose()
     await until(lambda: not postgres.query(others))
 
