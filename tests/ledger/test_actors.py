@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from ring_mcp.domain import Caps, Member
-from ring_mcp.errors import InvalidRequest
+from ring_mcp.errors import InvalidRequest, NotFound
 from ring_mcp.ledger.actors import add_member, find_members, revoke_member
 from ring_mcp.ledger.rows import Dialect
 
@@ -28,8 +28,17 @@ def test_amounts_are_whole_ticks_and_none_stays_none(dialect: Dialect, flag: obj
 def test_a_name_that_is_taken_is_refused() -> None:
     adding = add_member(Member(name="ann", created_at=NOW), "ab", SQLITE)
     next(adding)
-    with pytest.raises(InvalidRequest, match="ann has a token already"):
+    with pytest.raises(InvalidRequest, match="ann has a token already") as refusal:
         adding.send([])
+    assert refusal.value.next_action == "`ring-mcp tokens revoke ann` ends it; then add it again."
+
+
+def test_who_revokes_nobody_is_told_where_the_names_are() -> None:
+    revoking = revoke_member("bob", NOW, SQLITE)
+    next(revoking)
+    with pytest.raises(NotFound, match="no token has the name 'bob'") as refusal:
+        revoking.send([])
+    assert refusal.value.next_action == "`ring-mcp tokens list` has the names."
 
 
 def test_any_number_of_tokens_is_one_text() -> None:

@@ -45,6 +45,19 @@ async def test_an_error_is_told_by_its_kind_alone(error: Exception, told: str) -
     assert caught.value.retryable
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (psycopg.errors.LockNotAvailable(SECRET), "This call started nothing. Call again in a moment."),
+        (psycopg.errors.AdminShutdown(SECRET), LedgerError.next_action),
+    ],
+)
+async def test_a_busy_database_need_not_be_made_reachable(error: Exception, told: str) -> None:
+    with pytest.raises(LedgerError) as caught, translate_errors():
+        raise error
+    assert caught.value.next_action == told
+
+
 async def test_any_other_error_is_left_as_it_is() -> None:
     with pytest.raises(ZeroDivisionError), translate_errors():
         raise ZeroDivisionError
