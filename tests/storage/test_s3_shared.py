@@ -143,4 +143,4 @@ async def test_the_health_of_a_failing_store_is_asked_for_once(server: BucketSer
     server.before = cut
     with pytest.raises(StorageError):
         await shared_of(server.storage(shares=True)).ping()
-    assert len(asked) == 1
+    assert asked == [f"/{BUCKET}/spool/ring-health"], "what no job has, whose files it could take away"
