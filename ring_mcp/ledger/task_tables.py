@@ -85,4 +85,9 @@ async def upgrade(connection: AsyncConnection[Any]) -> bool:
     """Upgrade the tables to the installed PgQueuer, statement by statement. Returns whether anything was to be done."""
     from pgqueuer import PsycopgDriver
 
-    return bool((await queries_over(PsycopgDriver(connection)).apply_upgrade()).statements)
+    # Each statement is a transaction of its own, which cannot say by itself that it writes; the lock is the session's.
+    await connection.execute("SET default_transaction_read_only = off")
+    try:
+        return bool((await queries_over(PsycopgDriver(connection)).apply_upgrade()).statements)
+    finally:
+        await connection.execute("RESET default_transaction_read_only")  # a pooler keeps the connection

@@ -17,6 +17,9 @@ from ring_mcp.ledger import locks
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.ledger.migrations import migrations
 from ring_mcp.ledger.postgres import migrate
+from ring_mcp.ledger.postgres_channel import PostgresChannel
+from ring_mcp.ledger.statements import Statement, Transaction
+from ring_mcp.ledger.tasks import TABLE
 from tests.ledger.waiting import LIMIT_S, until_somebody_waits_for_a_lock
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import HOLDER, NO_CAPS, be_driven, carried, left_behind, opened, planned
@@ -98,6 +101,27 @@ async def test_a_read_only_default_is_written_all_the_same(postgres: LedgerDatab
     async with postgres.started() as ledger:
         job = await opened(ledger, JobState.DONE)
         assert await ledger.get(job.id) == job
+
+
+async def test_under_a_read_only_default_tables_are_made_and_upgraded(empty_postgres: LedgerDatabase) -> None:
+    set_default(empty_postgres, "default_transaction_read_only", "on")
+    files = [migration.name for migration in migrations("postgres")]
+    assert await migrate(empty_postgres.address) == [*files, "PgQueuer's tables"]
+    empty_postgres.query(f"SET TRANSACTION READ WRITE; ALTER TABLE {TABLE} DROP COLUMN attempts")
+    assert await migrate(empty_postgres.address) == ["PgQueuer's tables"]
+    assert await migrate(empty_postgres.address) == []
+
+
+async def test_under_a_read_only_default_a_channel_writes(postgres: LedgerDatabase) -> None:
+    set_default(postgres, "default_transaction_read_only", "on")
+    channel = PostgresChannel(postgres.address)
+    await channel.start()
+
+    def write() -> Transaction[int]:
+        return len((yield Statement("UPDATE ring_mcp_migrations SET version = version RETURNING version")))
+
+    assert await channel.run(write()) == len(migrations("postgres"))
+    await channel.aclose()
 
 
 async def test_under_a_read_only_default_who_ends_gives_its_jobs_back(postgres: LedgerDatabase) -> None:

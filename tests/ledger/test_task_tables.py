@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 
+import psycopg
 import pytest
 
 from ring_mcp.errors import ConfigError
 from ring_mcp.extras import install_line
 from ring_mcp.ledger.postgres import migrate
-from ring_mcp.ledger.task_tables import check_library, name_tables
+from ring_mcp.ledger.postgres_session import open_connection
+from ring_mcp.ledger.task_tables import check_library, name_tables, upgrade
 from ring_mcp.ledger.tasks import PREFIX, TABLE
 from tests.ledger_databases import LedgerDatabase
 
@@ -86,3 +88,13 @@ async def test_tables_that_are_behind_are_brought_up_to_date(postgres: LedgerDat
     assert await migrate(postgres.address) == ["PgQueuer's tables"]
     assert await migrate(postgres.address) == []
     assert postgres.query(f"SELECT attempts FROM {TABLE}") == []
+
+
+async def test_a_connection_is_left_as_it_was_by_an_upgrade(postgres: LedgerDatabase) -> None:
+    """A pooler gives it to somebody else."""
+    name = psycopg.conninfo.conninfo_to_dict(postgres.address)["dbname"]
+    postgres.query(f"ALTER DATABASE {name} SET default_transaction_read_only TO on")
+    async with open_connection(postgres.address) as connection:
+        assert not await upgrade(connection)
+        shown = await connection.execute("SHOW default_transaction_read_only")
+        assert await shown.fetchone() == {"default_transaction_read_only": "on"}
