@@ -227,11 +227,7 @@ async def migrate(dsn: str) -> list[str]:
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", (locks.CLAIMS,))
             # Read under the lock: another process may have applied it while this one waited.
             if migration.version not in await _read_applied(connection):
-                await connection.execute(migration.sql)
-                # The files record themselves, too, for those who run them with psql.
-                await connection.execute(
-                    "INSERT INTO ring_mcp_migrations VALUES (%s) ON CONFLICT DO NOTHING", (migration.version,)
-                )
+                await connection.execute(migration.sql)  # which says by itself that it was run
                 done.append(migration.name)
             await connection.commit()
         await begin(connection, _MIGRATION_LOCK_TIMEOUT_S)
