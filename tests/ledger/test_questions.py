@@ -59,8 +59,9 @@ async def test_without_a_yes_nothing_is_opened(database: LedgerDatabase) -> None
     async with database.started() as ledger:
         await ledger.put_question([item()])
         for terms in (APPROVED, Terms(above_usd=ZERO), Terms(above_usd=ZERO, question_id="none", accepted=True)):
-            with pytest.raises(ConfirmationNeeded):
+            with pytest.raises(ConfirmationNeeded) as refusal:
                 await ledger.open(wanted(), NO_CAPS, None, terms)
+            assert "the question is asked again, at the present price" in refusal.value.next_action
         assert await jobs(ledger) == 0
 
 

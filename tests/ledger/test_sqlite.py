@@ -59,6 +59,12 @@ async def test_the_first_start_makes_file_and_folder_for_this_user_alone(sqlite:
     assert list((path.parent / "locks").iterdir()) == []
 
 
+async def test_folders_above_the_files_own_are_made_as_well(tmp_path: Path) -> None:
+    ledger = SqliteLedger(tmp_path / "share" / "of mine" / "state" / "ledger.db", FakeClock())
+    assert not (await ledger.open(planned(), NO_CAPS)).joined
+    await ledger.aclose()
+
+
 async def test_a_ledger_that_was_not_started_starts_with_its_first_use(sqlite: LedgerDatabase) -> None:
     ledger = sqlite.ledger()
     assert await ledger.get("no-such-job") is None
