@@ -184,10 +184,11 @@ async def test_a_picture_is_on_the_disk_before_its_row_says_so(tmp_path: Path) -
     assert done[-1] == "close"
 
 
-async def test_a_spool_that_was_removed_is_made_again_for_this_user(tmp_path: Path) -> None:
-    outcome = await submit({"data": [{"b64_json": b64(ONE)}]}, tmp_path / "spool")
-    assert spooled(outcome, tmp_path / "spool") == [ONE]
-    assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700
+@pytest.mark.parametrize("removed", ["spool", "state/spool"])
+async def test_a_spool_that_was_removed_is_made_again_for_this_user(removed: str, tmp_path: Path) -> None:
+    outcome = await submit({"data": [{"b64_json": b64(ONE)}]}, tmp_path / removed)
+    assert spooled(outcome, tmp_path / removed) == [ONE]
+    assert (tmp_path / removed).stat().st_mode & 0o777 == 0o700
 
 
 async def test_an_unwritable_spool_given_back_within_minutes_loses_nothing(tmp_path: Path) -> None:
