@@ -62,6 +62,7 @@ USUAL = Usual(quarter_s=100.0, half_s=110.0, most_s=120.0, jobs=50)
         (5.0, USUAL, 400.0, 0, 20.0),
         (5.0, USUAL, 0.0, 5_000, 100.0),
         (1.0, Usual(quarter_s=2.0, half_s=2.0, most_s=2.0, jobs=50), 0.0, 0, 1.0),
+        (1.0, Usual(quarter_s=10.0, half_s=50.0, most_s=60.0, jobs=50), 0.0, 0, 50.0 / 7),
     ],
 )
 def test_an_interval_follows_the_usual_and_the_number(

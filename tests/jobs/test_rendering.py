@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ring_mcp import telemetry
 from ring_mcp.domain import Failure, JobState
 from ring_mcp.errors import (
     ContentRefused,
@@ -36,6 +37,7 @@ from ring_mcp.providers.base import Running
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import PACE, Engine, clip_plan, started_engine
 from tests.jobs.scripted_provider import REQUEST_ID, finished
+from tests.jobs.test_events import Traced
 from tests.ledger_samples import PRICE_USD, TROUBLE, carried, planned
 
 PICTURE, CLIP = PACE["image"], PACE["video"]
@@ -63,6 +65,14 @@ async def test_a_look_asks_for_the_providers_own_handle(engine: Engine) -> None:
     await look(engine, record, Running())
     assert engine.pictures.looked_for == [record.job.provider_request_id]
     assert engine.clips.looked_for == []
+
+
+async def test_a_look_is_a_step_of_its_job(engine: Engine) -> None:
+    record = await rendering(engine)
+    tracer = Traced()
+    with telemetry.trace(tracer):
+        await look(engine, record, Running())
+    assert [name for name, _, _ in tracer.asked] == [f"poll {record.job.plan.model}"]
 
 
 async def test_looks_keep_the_pace_of_the_kind_of_job(engine: Engine) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageStat
 
+from ring_mcp import telemetry
 from ring_mcp.domain import Job, JobState, MediaKind, Output, Thumbnail
 from ring_mcp.errors import (
     JobExpired,
@@ -45,6 +46,7 @@ from ring_mcp.providers.base import Downloaded, Finished
 from tests.fake_clock import LIMIT_S, START, FakeClock, let_pass
 from tests.jobs.engine import Engine, clip_plan, started_engine
 from tests.jobs.scripted_provider import FILES, ScriptedProvider, jpeg
+from tests.jobs.test_events import Traced
 from tests.ledger_samples import PRICE_USD, carried, sample_asset, sample_plan
 from tests.media.stand_ins import DIES, HANGS, standing_in
 
@@ -91,6 +93,15 @@ async def test_a_picture_is_stored_measured_recorded_and_settled(engine: Engine,
     (row,) = await engine.ledger.records("generated_images", [asset.record_id])
     assert (row["url"], row["jobId"], row["index"]) == (asset.url, job.id, 0)
     assert spooled(engine) == []
+
+
+async def test_each_output_is_fetched_and_stored_in_steps_of_its_job(engine: Engine) -> None:
+    record = await storing_job(engine, *addresses(2))
+    tracer = Traced()
+    with telemetry.trace(tracer):
+        await engine.storing.store(record, 0)
+    steps = ["download", "store", "download", "store", "settle"]
+    assert [name for name, _, _ in tracer.asked] == [f"{step} {record.job.plan.model}" for step in steps]
 
 
 async def test_storage_is_told_what_a_file_is(engine: Engine) -> None:
