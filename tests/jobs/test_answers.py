@@ -236,7 +236,22 @@ def test_a_lock_that_another_courier_let_go_of_is_none(answers: Answers, tmp_pat
 
 
 def test_what_is_set_aside_lies_in_a_folder_of_its_owner_alone(answers: Answers, tmp_path: Path) -> None:
-    answers.write("a", "token", FINISHED)
-    answers.set_aside("a", tmp_path / "unwritten")
-    assert (tmp_path / "unwritten").stat().st_mode & 0o777 == 0o700
-    assert [path.name for path in (tmp_path / "unwritten").iterdir()] == ["a.stale"]
+    folder = tmp_path / "new" / "unwritten"
+    for job_id in ("a", "b"):
+        answers.write(job_id, "token", FINISHED)
+        answers.set_aside(job_id, folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert sorted(path.name for path in folder.iterdir()) == ["a.stale", "b.stale"]
+
+
+def test_an_answer_may_be_needed_while_it_lies_here_or_may_come(answers: Answers, tmp_path: Path) -> None:
+    assert not answers.may_be_needed("job")
+    with answers.expect("job"):
+        assert answers.may_be_needed("job")
+    answers.write("job", "token", FINISHED)
+    assert answers.may_be_needed("job")
+    answers.forget("job")
+    assert not answers.may_be_needed("job")
+    lock = tmp_path / "job-courier.lock"
+    lock.symlink_to(lock.name)  # to open it fails, as where too many files are open
+    assert answers.may_be_needed("job"), "nobody can tell now"

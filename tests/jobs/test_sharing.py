@@ -133,6 +133,14 @@ async def test_what_lies_here_is_not_asked_for(mine: Machine, place: SharedFolde
     assert place.asked == []
 
 
+async def test_a_given_picture_that_lies_here_is_not_asked_for(mine: Machine, place: SharedFolder) -> None:
+    job = given_job()
+    mine.lay(local_input_name(SHA256))
+    place.trouble = AWAY
+    await mine.sharing.bring_inputs(job)
+    assert (place.asked, mine.names()) == ([], [local_input_name(SHA256)])
+
+
 async def test_nobody_knows_while_the_storage_is_away(theirs: Machine, place: SharedFolder) -> None:
     place.trouble = AWAY
     with pytest.raises(StorageError, match="the bucket is away"):
