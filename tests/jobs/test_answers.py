@@ -182,6 +182,14 @@ def test_jobs_with_pictures_alone_are_listed_too(answers: Answers, tmp_path: Pat
     assert answers.job_ids() == ["a-1", "b"]
 
 
+def test_jobs_that_a_courier_carries_are_listed_by_their_locks(answers: Answers, tmp_path: Path) -> None:
+    answers.write("c", "token", FINISHED)
+    (tmp_path / "b-courier.lock").touch()  # its courier has died
+    with answers.expect("a"):
+        assert answers.list_locked() == ["a", "b"]
+    assert answers.list_locked() == ["b"]
+
+
 def test_whichever_attempt_was_answered_is_told_with_its_token(answers: Answers, tmp_path: Path) -> None:
     assert answers.read_any("job") is None
     (tmp_path / "job-0.inline").write_bytes(b"x")
@@ -239,9 +247,11 @@ def test_what_is_set_aside_lies_in_a_folder_of_its_owner_alone(answers: Answers,
     folder = tmp_path / "new" / "unwritten"
     for job_id in ("a", "b"):
         answers.write(job_id, "token", FINISHED)
+        (tmp_path / f"{job_id}-0.inline").write_bytes(b"x")
         answers.set_aside(job_id, folder)
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert sorted(path.name for path in folder.iterdir()) == ["a.stale", "b.stale"]
+    assert sorted(path.name for path in folder.iterdir()) == ["a-0.inline", "a.stale", "b-0.inline", "b.stale"]
+    assert answers.job_ids() == []
 
 
 def test_an_answer_may_be_needed_while_it_lies_here_or_may_come(answers: Answers, tmp_path: Path) -> None:

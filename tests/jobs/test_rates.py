@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -314,6 +315,7 @@ async def test_all_keys_of_an_account_share_its_buckets(engine: Engine, clock: F
     assert bucket() != bucket(key_fingerprint="b" * 32)
     assert bucket(endpoint="proxy.example") != bucket()
     assert "team" not in one.account
+    assert re.fullmatch("xai/[0-9a-f]{16}", one.account), "as every version of the server has it"
 
 
 async def test_without_numbers_nothing_is_asked_of_the_ledger(engine: Engine, clock: FakeClock) -> None:
@@ -384,13 +386,17 @@ class SilentLedger:
     def __init__(self, passes_s: float = 0.0) -> None:
         self.asked = asyncio.Event()
         self.calls: list[str] = []
+        self.is_left_alone = False
         self._passes_s = passes_s
 
     async def slow_down(self, *_: Any) -> None:
         self.calls.append("slow_down")
         self.asked.set()
         let_pass(self._passes_s)
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.is_left_alone = True
 
     async def take_rate(self, *_: Any) -> None:
         self.calls.append("take_rate")
@@ -423,21 +429,108 @@ async def test_a_silent_ledger_has_five_seconds_and_is_left_alone_for_ten(
 
 
 class CountingLedger:
-    """A ledger that gives whatever it is asked for, at once. ``taken``, ``slowed``: what it was asked."""
+    """A ledger that gives whatever it is asked for: first what is in ``answers``, then at once.
 
-    def __init__(self) -> None:
+    ``taken``, ``slowed``, ``marked``: what it was asked and told.
+    """
+
+    def __init__(self, *answers: Given) -> None:
+        self._answers = list(answers)
         self.taken: list[tuple[Any, ...]] = []
         self.slowed: list[tuple[RateBucket, float]] = []
+        self.marked: list[list[str]] = []
         self.may_answer = asyncio.Event()
         self.may_answer.set()
 
     async def take_rate(self, bucket: RateBucket, spacing: Spacing, count: int, horizon_s: float) -> Given:
         self.taken.append((bucket, spacing, count, horizon_s))
         await self.may_answer.wait()
-        return Given(wait_s=0.0, taken=True)
+        return self._answers.pop(0) if self._answers else Given(wait_s=0.0, taken=True)
 
     async def slow_down(self, bucket: RateBucket, pause_s: float) -> None:
         self.slowed.append((bucket, pause_s))
+
+    async def mark_in_line(self, job_ids: list[str]) -> None:
+        self.marked.append(job_ids)
+
+
+async def test_what_is_not_reserved_is_asked_for_again_within_a_minute(clock: FakeClock) -> None:
+    """A bucket that was slowed down may recover sooner than it said."""
+    ledger = CountingLedger(
+        Given(wait_s=30.0, taken=False), Given(wait_s=300.0, taken=False), Given(wait_s=90.0, taken=True)
+    )
+    await clock.play(rates_on(ledger, clock, one_a_second()).wait_to_submit(a_clip()))
+    assert clock.pauses_s == [30.0, 60.0, 90.0], "what is reserved is waited for"
+    assert len(ledger.taken) == 3
+
+
+async def test_a_refusal_that_is_heard_slows_the_line_of_its_account(clock: FakeClock) -> None:
+    ledger = CountingLedger()
+    rates = rates_on(ledger, clock, one_a_second())
+    rates.hear("xai", CLIPS, RateLimited("too many"))
+    await until(lambda: ledger.slowed != [])
+    await rates.wait_to_submit(a_clip())
+    assert ledger.slowed == [(ledger.taken[0][0], 1.0)]
+
+
+async def test_what_is_taken_in_one_statement_is_enough_for_as_many(clock: FakeClock) -> None:
+    ledger = CountingLedger()
+    rates = rates_on(ledger, clock, with_rates({}, {"perSecond": 100.0}))
+    ledger.may_answer.clear()
+    looking = [asyncio.create_task(rates.wait_to_look(a_clip(), urgent=False)) for _ in range(5)]
+    await asyncio.sleep(0)
+    ledger.may_answer.set()
+    await clock.play(_all(list(looking)))
+    assert [taken[2] for taken in ledger.taken] == [1, 4]
+    assert clock.pauses_s == [ledger.taken[0][1].step_s] * 3, "each of them waits for its own"
+    await rates.wait_to_look(a_clip(), urgent=False)
+    assert [taken[2] for taken in ledger.taken] == [1, 4, 1]
+
+
+async def test_who_waits_is_marked_until_its_request_leaves(clock: FakeClock) -> None:
+    ledger, leaving, giving_up = CountingLedger(), a_clip(), a_clip(id="gives up")
+    rates = rates_on(ledger, clock, one_a_second())
+
+    async def mark() -> list[str]:
+        """Which are marked now."""
+        clock.advance(120)
+        ledger.marked.clear()
+        await rates.marks.write()
+        return [job_id for marked in ledger.marked for job_id in marked]
+
+    with rates.place_for(leaving) as place, rates.place_for(giving_up) as other:
+        async with place.stand(Turns(1)):
+            assert await mark() == [leaving.id]
+            with other.wait():
+                assert await mark() == sorted([leaving.id, giving_up.id])
+            await place.wait_to_submit()
+            assert await mark() == [giving_up.id]
+    assert await mark() == []
+
+
+@pytest.mark.parametrize(("after_s", "buckets"), [(59.999, 2), (60.0, 1)])
+async def test_a_bucket_by_key_counts_for_a_minute_after_its_last_use(
+    clock: FakeClock, after_s: float, buckets: int
+) -> None:
+    ledger = CountingLedger()
+    rates = rates_on(ledger, clock, one_a_second())
+    await rates.wait_to_submit(a_clip())
+    rates._accounts.holder = HOLDER.learn("xai", "team")
+    clock.move_to(START + timedelta(seconds=after_s))
+    ledger.taken.clear()
+    await rates.wait_to_submit(a_clip())
+    assert len({taken[0] for taken in ledger.taken}) == len(ledger.taken) == buckets
+
+
+async def test_each_time_that_the_ledger_goes_away_is_told_once(
+    metered: Engine, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        metered.ledger.fail("take_rate", times=2)
+        for _ in range(3):  # at the third time it is back
+            await clock.play(metered.rates.wait_to_submit(a_clip()))
+            clock.advance(ASK_AGAIN_S)
+    assert caplog.text.count("rates are counted in this process alone for now") == 2
 
 
 @pytest.mark.parametrize(("retry_after_s", "pause_s"), [(None, 1.0), (0.0, 1.0), (0.5, 1.0), (7.0, 7.0), (1e9, 60.0)])
@@ -525,6 +618,8 @@ async def test_closing_does_not_wait_for_a_silent_ledger(clock: FakeClock, caplo
     ledger = SilentLedger()
     rates = rates_on(ledger, clock, one_a_second())
     rates.hear("xai", CLIPS, RateLimited("too many"))
-    await asyncio.wait_for(ledger.asked.wait(), 60)
-    await asyncio.wait_for(rates.aclose(), 60)
+    async with asyncio.timeout(60):
+        await ledger.asked.wait()
+        await rates.aclose()
+    assert ledger.is_left_alone, "nothing of it goes on"
     assert "has not answered" not in caplog.text

@@ -90,6 +90,15 @@ async def test_clips_are_not_starved_by_pictures(steps: Steps) -> None:
     assert ran[1:].index("bob video") == 7
 
 
+async def test_after_a_clip_pictures_go_first_as_often_again(steps: Steps) -> None:
+    for _ in range(20):
+        await steps.add("ann", "image")
+    for _ in range(3):
+        await steps.add("bob", "video")
+    ran = await steps.end()
+    assert [number for number, who in enumerate(ran[1:], 1) if who == "bob video"] == [8, 16, 22]
+
+
 async def test_a_step_that_is_cancelled_while_it_waits_takes_no_turn(steps: Steps) -> None:
     await steps.add("ann", "video")
     leaving = await steps.add("bob", "video")
@@ -116,6 +125,17 @@ async def test_a_turn_offered_to_one_who_is_leaving_goes_to_the_next(steps: Step
         await leaving
     await steps.end()
     assert (steps.ran, steps.turns.waiting) == (["cid video"], 0)
+
+
+async def test_who_leaves_as_the_turn_comes_takes_no_other_along(steps: Steps) -> None:
+    async with steps.turns.take(planned()):
+        leaving = await steps.add("bob", "video")
+        for _ in range(2):
+            await steps.add("bob", "video")
+        leaving.cancel()  # and the turn comes before it has left the line
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert await steps.end() == ["bob video"] * 2
 
 
 async def test_of_two_who_wait_one_leaves_and_the_other_keeps_his_place(steps: Steps) -> None:
