@@ -769,6 +769,25 @@ async def test_a_courier_that_says_nothing_is_not_waited_for(
     assert other.has_heard_all(), "it is not told to let go of what it may have sent"
 
 
+async def test_nothing_is_awaited_of_a_courier_that_was_given_up(by_hand: tuple[Courier, ByHand]) -> None:
+    courier, other = by_hand
+    await taken(courier, other, "a-job")
+
+    async def say_nothing() -> None:
+        assert (await other.hear())["do"] == "go"
+        await is_asked_for(other)
+        let_pass(20.5)
+
+    silence = asyncio.create_task(say_nothing())
+    async with asyncio.timeout(2 * LIMIT_S):
+        with pytest.raises(CourierSilent):
+            await courier.submit(
+                "a-job", "token", "image", plan("a boat"), Inputs(), deadline_s=20.0, begin_within_s=LIMIT_S
+            )
+        assert not courier.is_asked("a-job")
+        await silence
+
+
 async def test_a_courier_that_answers_is_waited_for_like_a_request(
     by_hand: tuple[Courier, ByHand],
 ) -> None:

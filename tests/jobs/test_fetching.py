@@ -18,11 +18,12 @@ from ring_mcp.errors import LocalPolicy, ProviderBadReply, StorageError, Storage
 from ring_mcp.jobs.fetching import OnlyCopyGone
 from ring_mcp.jobs.outcomes import Park, Pause
 from ring_mcp.jobs.record import JobRecord
+from ring_mcp.jobs.rendering import TRIES_BEFORE_CUT_IS_TAKEN, TRIES_BEFORE_TAKEN
 from ring_mcp.jobs.storing import LET_GO_AFTER_S, NOTHING_IS_LOST_FOR_S
 from ring_mcp.providers.base import Downloaded, Finished
 from tests.fake_clock import LIMIT_S, FakeClock
-from tests.jobs.engine import Engine, engine_on, new_id, started_engine
-from tests.jobs.scripted_provider import ScriptedProvider, finished, jpeg
+from tests.jobs.engine import Engine, clip_plan, engine_on, new_id, started_engine
+from tests.jobs.scripted_provider import FILES, ScriptedProvider, finished, jpeg
 from tests.jobs.shared_folder import SharedFolder
 from tests.ledger_samples import carried
 from tests.media_bytes import mp4
@@ -64,11 +65,12 @@ async def answered(mine: Engine, pictures: int = 1) -> JobRecord:
     return mine.record(await mine.ledger.save(job, carried(job, JobState.STORING, outputs=outputs)))
 
 
-async def made(engine: Engine) -> Job:
-    """A job whose one picture lies at an address of its provider's."""
-    job = await engine.new()
+async def made(engine: Engine, *, clip: bool = False) -> Job:
+    """A job whose one picture, or clip, lies at an address of its provider's."""
+    job = await engine.new(clip_plan() if clip else None)
     job = await engine.ledger.save(job, carried(job, JobState.SUBMITTING))
-    saved: Job = await engine.ledger.save(job, carried(job, JobState.STORING, outputs=finished().outputs))
+    outputs = finished(ending="mp4" if clip else "jpg").outputs
+    saved: Job = await engine.ledger.save(job, carried(job, JobState.STORING, outputs=outputs))
     return saved
 
 
@@ -304,6 +306,19 @@ async def test_what_came_often_as_no_picture_is_taken_as_it_is(mine: Engine) -> 
     mine.pictures.files += [jpeg()[:100]]
     media = await mine.storing._fetching.fetch(replace(job, failure=often), 0)
     assert (media.size_bytes, (media.doubt or "").endswith("it is kept as it came")) == (100, True)
+
+
+@pytest.mark.parametrize(("is_cut", "tries"), [(False, TRIES_BEFORE_TAKEN), (True, TRIES_BEFORE_CUT_IS_TAKEN)])
+async def test_a_clip_that_is_cut_is_asked_for_more_often(mine: Engine, is_cut: bool, tries: int) -> None:
+    """What is no clip at all will be none the next time; one that breaks off on its way may come whole."""
+    job = await made(mine, clip=True)
+    mine.clips.files += [FILES["mp4"][:-100] if is_cut else bytes(99)] * 2
+    trouble = Failure(code=ProviderBadReply.code, message="cut", billed="yes", seen=tries - 1)
+    with pytest.raises(ProviderBadReply):
+        await mine.storing._fetching.fetch(replace(job, failure=trouble), 0)
+    often = trouble.model_copy(update={"seen": tries})
+    media = await mine.storing._fetching.fetch(replace(job, failure=often), 0)
+    assert "it is kept as it came" in (media.doubt or "")
 
 
 async def test_a_clip_in_place_of_a_picture_is_none(mine: Engine) -> None:

@@ -169,6 +169,17 @@ async def test_a_handle_that_a_courier_has_left_is_followed_at_once(engine: Engi
     assert (row.state, row.provider_request_id) == (JobState.RENDERING, "request-7")
     assert (row.due_at, row.failure) == (engine.clock.now(), None)
     assert engine.answers.job_ids() == []
+    assert not engine.unwritten.exists(), "the row knows all of it"
+
+
+async def test_a_lock_that_a_dead_courier_left_says_nothing_of_an_ended_job(engine: Engine) -> None:
+    job = await engine.new()
+    await engine.runner.drive(job)
+    ended = await engine.row(job)
+    (engine.spool / f"{job.id}-courier.lock").touch()
+    await engine.late.apply_own(engine.ledger)
+    assert await engine.row(job) == ended
+    assert not engine.unwritten.exists()
 
 
 @pytest.mark.parametrize(
@@ -314,6 +325,7 @@ async def test_only_the_first_step_of_a_new_job_looks_for_no_answer(
         assert await mine.late.look_before_sending(record) is None
         states.append(record.job.state)
     assert states == [_S.PLANNED, _S.STORING]
+    assert mine.answers.job_ids() == [record.job.id], "until all of it is stored"
 
 
 async def test_a_plan_too_old_to_be_sent_may_still_be_answered(
