@@ -214,6 +214,18 @@ async def test_a_lost_picture_does_not_take_the_others_along(mine: Engine, clock
     assert "output 1 of 2 is lost" in record.job.warnings[0]
 
 
+async def test_a_lost_picture_takes_none_along_that_lies_there(mine: Engine, clock: FakeClock) -> None:
+    """That one cannot be stored as it is, and somebody may restore it."""
+    record = await answered(mine, 2)
+    picture(mine, record, 0).unlink()
+    picture(mine, record, 1).write_bytes(b"")
+    for tries in range(3):
+        assert isinstance(await mine.storing.store(record, tries), Pause | Park)
+        clock.advance(LET_GO_AFTER_S)
+    assert record.job.state is JobState.STORING
+    assert [output.lost_because for output in record.job.outputs] == [None, None]
+
+
 async def test_what_the_errors_of_a_missing_file_say(mine: Engine, theirs: Engine) -> None:
     record = await answered(mine)
     picture(mine, record).unlink()

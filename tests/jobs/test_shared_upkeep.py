@@ -114,7 +114,7 @@ async def test_a_storage_that_is_away_is_asked_once_a_round(
 
 
 async def test_what_a_driver_here_or_a_late_answer_needs_stays(
-    engine: Engine, upkeep: SharedUpkeep, clock: FakeClock
+    engine: Engine, place: SharedFolder, upkeep: SharedUpkeep, clock: FakeClock
 ) -> None:
     ended, unknown = await in_state(engine, _S.DONE), await in_state(engine, _S.UNKNOWN)
     unsent, sent_again = await engine.new(), await in_state(engine, _S.DONE)
@@ -128,6 +128,54 @@ async def test_what_a_driver_here_or_a_late_answer_needs_stays(
     del engine.runner._records[ended.id]
     await upkeep.look_after_own()
     assert left(engine) == sorted(names[2:])
+    assert place.names() == [], "of what has ended nothing is shared any more"
+
+
+async def test_pictures_alone_go_with_a_job_that_was_sent(
+    engine: Engine, upkeep: SharedUpkeep, clock: FakeClock
+) -> None:
+    """Of one that counts as never sent they may be the rest of an answer, which nobody knows of yet."""
+    ended, unsent = await in_state(engine, _S.DONE), await engine.new()
+    await engine.ledger.save(unsent, carried(unsent, _S.FAILED, settled_usd=Decimal(0)))
+    for job in (ended, unsent):
+        (engine.spool / f"{job.id}-0.inline").write_bytes(b"x")
+    await upkeep.look_after_own()
+    assert left(engine) == [f"{unsent.id}-0.inline"]
+
+
+class TakesOne(SharedFolder):
+    """Is away after the first file."""
+
+    async def share(self, name: str, path: Path) -> None:
+        await super().share(name, path)
+        self.trouble = AWAY
+
+
+async def test_a_storage_that_goes_away_half_way_is_asked_no_more(tmp_path: Path, clock: FakeClock) -> None:
+    place = TakesOne(tmp_path / "shared")
+    async with started_engine(tmp_path / "state", clock, shared=place) as engine:
+        for _ in range(2):
+            job = await in_state(engine, _S.PLANNED)
+            for digit in "12":
+                (engine.spool / input_name(job.id, digit * 64)).write_bytes(b"x")
+        late = engine.steps.apply_shared_answer
+        await SharedUpkeep(
+            place, engine.sharing, engine.answers, engine.ledger, late, lambda _: False, clock
+        ).look_after_own()
+        assert [what for what, _ in place.asked] == ["share"] * 2
+        assert len(left(engine)) == 3
+
+
+async def test_what_is_there_is_found_behind_very_many_others(
+    engine: Engine, place: SharedFolder, upkeep: SharedUpkeep
+) -> None:
+    for number in range(PAGE):
+        place.put(f"-{number:04}", b"x")
+    job = await in_state(engine, _S.STORING)
+    for name in came_here(engine, job):
+        place.put(name, b"x")
+    await upkeep.look_after_own()
+    assert [what for what, _ in place.asked] == ["list"]
 
 
 async def test_an_answer_that_cannot_be_read_keeps_no_other_back(
@@ -274,7 +322,7 @@ async def test_every_minute_files_are_laid_down_and_every_hour_swept(
     engine: Engine, place: SharedFolder, upkeep: SharedUpkeep, clock: FakeClock
 ) -> None:
     rounds = round(SWEEP_EVERY_S / LAY_DOWN_EVERY_S)
-    await running(upkeep, clock, rounds)
+    await running(upkeep, clock, 2 * rounds - 1)
     assert place.asked == [("list", "first")] * 2
     assert set(clock.pauses_s) == {60.0}
     assert SWEEP_EVERY_S == 3600.0

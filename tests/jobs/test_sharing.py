@@ -178,6 +178,7 @@ async def test_a_spool_that_is_gone_is_made_or_told(theirs: Machine, place: Shar
     place.put("a.inline", PICTURE)
     theirs.spool.rmdir()
     assert await theirs.sharing.bring("a.inline", theirs.spool / "a.inline")
+    assert theirs.spool.stat().st_mode & 0o777 == 0o700, "it is its owner's alone"
     (theirs.spool / "a.inline").unlink()
     theirs.spool.rmdir()
     theirs.spool.write_bytes(b"a file where the folder should be")
@@ -291,25 +292,38 @@ async def test_files_that_cannot_be_removed_are_told_and_left(
     assert place.names() == [input_name(job.id, SHA256)]
 
 
+async def test_a_machine_without_a_state_folder_gets_one(tmp_path: Path, place: SharedFolder) -> None:
+    place.put("a.inline", PICTURE)
+    spool = tmp_path / "state" / "spool"
+    assert await Sharing(place, spool).bring("a.inline", spool / "a.inline")
+
+
 class Stuck(SharedFolder):
-    """Never done with sharing."""
+    """Never done with sharing. ``is_left_alone``: whoever waited for it does so no more."""
+
+    is_left_alone = False
 
     async def share(self, name: str, path: Path) -> None:
         await super().share(name, path)
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.is_left_alone = True
 
 
 async def test_nobody_waits_for_long_until_a_file_is_shared(tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     spool.mkdir()
     (spool / local_input_name(SHA256)).write_bytes(PICTURE)
-    sharing = Sharing(Stuck(tmp_path / "stuck"), spool, within_s=0.01)
+    place = Stuck(tmp_path / "stuck")
+    sharing = Sharing(place, spool, within_s=0.01)
     async with asyncio.timeout(LIMIT_S):
         await sharing.lay_down_inputs(given_job())
         finishing = asyncio.create_task(sharing.finish())
         await asyncio.sleep(0)
         assert not finishing.done(), "it goes on beside"
         await sharing.aclose()
+        assert place.is_left_alone, "nothing of it goes on"
         await finishing
 
 
@@ -339,10 +353,60 @@ async def test_files_of_one_job_are_shared_one_after_another(tmp_path: Path) -> 
         whole = asyncio.create_task(machine.sharing.lay_down_answer(job_id, there=[f"{job_id}-0.inline"]))
         for _ in range(20):
             await asyncio.sleep(0)
-        assert place.asked == [("begin", f"{job_id}-0.inline")]
+        assert place.asked == [("begin", f"{job_id}-0.inline")], "no answer has come yet"
         place.may_go_on.set()
         await asyncio.gather(pictures, whole)
     assert place.names() == sorted([f"{job_id}-0.inline", answer_name(job_id)])
+
+
+class OneByOne(SharedFolder):
+    """Shares as many files as it is told to."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.may_take = asyncio.Semaphore(0)
+
+    async def share(self, name: str, path: Path) -> None:
+        await self.may_take.acquire()
+        await super().share(name, path)
+
+
+async def test_the_end_of_one_sharing_is_not_that_of_the_next(tmp_path: Path) -> None:
+    place = OneByOne(tmp_path / "shared")
+    machine, job_id = Machine(tmp_path / "here", place), new_id()
+    names = [f"{job_id}-0.inline", f"{job_id}-1.inline"]
+    for name in names:
+        machine.lay(name)
+    first, second = (asyncio.create_task(machine.sharing.lay_down_answer(job_id, there=[there])) for there in names)
+    async with asyncio.timeout(LIMIT_S):
+        place.may_take.release()
+        await first
+        finishing = asyncio.create_task(machine.sharing.finish())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not finishing.done()
+        place.may_take.release()
+        await asyncio.gather(second, finishing)
+    assert place.names() == names
+
+
+async def test_pictures_are_shared_without_an_answer_that_has_not_come(mine: Machine, place: SharedFolder) -> None:
+    job_id = new_id()
+    mine.lay(f"{job_id}-0.inline")
+    await mine.sharing.lay_down_answer(job_id)
+    assert place.asked == [("share", f"{job_id}-0.inline")]
+
+
+async def test_what_is_over_is_kept_in_no_list(mine: Machine, place: SharedFolder) -> None:
+    job = given_job()
+    mine.lay(local_input_name(SHA256))
+    await mine.sharing.lay_down_inputs(job)
+    mine.sharing.forget(job)
+    async with asyncio.timeout(LIMIT_S):
+        while place.names() or mine.sharing._removing:
+            await asyncio.sleep(0)
+        await mine.sharing.finish()
+    assert mine.sharing._laying == {}
 
 
 async def test_where_files_have_one_name_alone_they_are_shared_all_the_same(mine: Machine, place: SharedFolder) -> None:

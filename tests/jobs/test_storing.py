@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
@@ -17,7 +18,7 @@ import pytest
 from PIL import Image, ImageStat
 
 from ring_mcp import telemetry
-from ring_mcp.domain import Job, JobState, MediaKind, Output, Thumbnail
+from ring_mcp.domain import Job, JobState, MediaFile, MediaKind, Output, Thumbnail
 from ring_mcp.errors import (
     JobExpired,
     LocalPolicy,
@@ -32,6 +33,7 @@ from ring_mcp.errors import (
     StorageUnclear,
 )
 from ring_mcp.jobs.outcomes import Park, Pause, back_off_s, failure_of, slow_look_s
+from ring_mcp.jobs.previews import PreviewMaker
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.rendering import (
     GONE_AFTER_S,
@@ -42,7 +44,9 @@ from ring_mcp.jobs.rendering import (
 )
 from ring_mcp.jobs.storing import FRAME_WITHIN_S, LET_GO_AFTER_S, MEDIA_GONE_AFTER_S
 from ring_mcp.media.decoding import Decoder, Decoders
-from ring_mcp.providers.base import Downloaded, Finished
+from ring_mcp.processes import open_decoders
+from ring_mcp.providers.base import Downloaded, Finished, Running
+from ring_mcp.storage.base import StoredFile
 from tests.fake_clock import LIMIT_S, START, FakeClock, let_pass
 from tests.jobs.engine import Engine, clip_plan, started_engine
 from tests.jobs.scripted_provider import FILES, ScriptedProvider, jpeg
@@ -342,6 +346,18 @@ async def test_an_answer_that_lists_another_number_of_outputs_changes_nothing(en
     assert record.job.outputs == addresses(2)
 
 
+@pytest.mark.parametrize("answer", [Running(), Finished(outputs=addresses(1))], ids=["running", "the same"])
+async def test_an_answer_without_a_fresh_address_is_not_written(engine: Engine, answer: Running | Finished) -> None:
+    record = await with_handle(engine)
+    engine.pictures.files += [GONE] * 2
+    engine.pictures.looks += [answer]
+    await engine.storing.store(record, 0)
+    told = await engine.row(record.job)
+    assert await engine.storing.store(record, 1) == Pause(2 * FIRST_PAUSE_S, failed=True)
+    assert engine.pictures.looked_for == ["request-7"]
+    assert await engine.row(record.job) == told
+
+
 async def test_an_output_that_was_lost_is_not_asked_for_again(engine: Engine) -> None:
     lost = Output(url="https://made.example/0.jpg", lost_because="gone")
     record = await storing_job(engine, lost, *addresses(2)[1:])
@@ -516,6 +532,40 @@ async def test_a_sidecar_stands_beside_every_output_and_its_trouble_is_a_warning
             assert told["asset"]["sha256"] == asset.sha256
         rows = await engine.ledger.records("generated_images", [asset.record_id for asset in record.job.assets])
         assert sorted(str(row["sidecarUrl"]) for row in rows) == sorted(str(a.sidecar_url) for a in record.job.assets)
+
+
+async def test_what_a_storage_calls_a_file_and_its_sidecars_trouble_are_recorded(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with started_engine(tmp_path, clock, sidecars=True) as engine:
+        put = engine.storage.put
+
+        async def put_files_alone(key: str, media: MediaFile, metadata: Mapping[str, str]) -> StoredFile:
+            if key.endswith(".json"):
+                raise AWAY
+            return replace(await put(key, media, metadata), file_id="f-1")
+
+        engine.storage.put = put_files_alone  # type: ignore[method-assign]
+        record = await storing_job(engine)
+        assert await engine.storing.store(record, 0) is None
+        job = await engine.row(record.job)
+        [asset] = job.assets
+        assert (asset.file_id, job.warnings) == (
+            "f-1",
+            ("output 1 is stored, its sidecar is not: the bucket is away",),
+        )
+
+
+async def test_a_preview_that_was_put_off_is_not_made_of_what_was_not_stored(engine: Engine, tmp_path: Path) -> None:
+    previews = PreviewMaker(tmp_path / "previews", open_decoders().results, at_once=False)
+    engine.storing._previews = previews
+    record = await storing_job(engine)
+    engine.storage.troubles += [AWAY]
+    assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)
+    await previews.wait(record.job.id)
+    assert not (tmp_path / "previews").exists()
+    assert await engine.storing.store(record, 1) is None
+    assert [path.stem for path in (tmp_path / "previews").iterdir()] == [record.job.id]
 
 
 async def test_a_thumbnail_that_cannot_be_made_is_a_warning(engine: Engine) -> None:

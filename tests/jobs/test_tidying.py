@@ -84,6 +84,16 @@ async def test_what_a_killed_download_has_left_goes_also_of_an_open_job(engine: 
     assert tidying._PART_IS_DEAD_AFTER_S == 3600.0
 
 
+async def test_what_an_open_job_has_stays_however_old_it_is(engine: Engine) -> None:
+    job = await in_state(engine, _S.STORING)
+    path = engine.spool / f"{job.id}-0.media"
+    path.write_bytes(b"x")
+    os.utime(path, (0, 0))
+    await tidied(engine)
+    assert left(engine) == {path.name}
+    assert await list_leftovers(engine.state, engine.ledger, KEEP_S) == []
+
+
 async def test_files_of_no_job_that_is_known_are_left(engine: Engine) -> None:
     names = {f"{new_id()}-0.media", f"input-{'0' * 64}", "something.else"}
     for name in names:
