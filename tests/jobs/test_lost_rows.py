@@ -97,6 +97,15 @@ async def test_a_note_on_a_planned_job_whose_row_is_gone_ends_it(engine: Engine,
     assert await engine.row(record.job) == record.job
 
 
+async def test_an_answer_found_for_a_plan_whose_row_is_gone_counts(engine: Engine, database: LedgerDatabase) -> None:
+    """Its request was made, which the ledger had lost before."""
+    record = await record_in(engine)
+    lose(database, record.job)
+    await record.write(carried(carried(record.job, JobState.SUBMITTING), JobState.RENDERING))
+    assert record.job.state is JobState.RENDERING
+    assert await engine.row(record.job) == record.job
+
+
 async def test_a_lost_row_that_somebody_else_wrote_anew_is_read_again(engine: Engine, database: LedgerDatabase) -> None:
     record = await record_in(engine, JobState.SUBMITTING)
     lose(database, record.job)
@@ -147,6 +156,21 @@ async def test_a_row_without_the_newest_write_is_brought_up_to_date(engine: Engi
     await record.write(replace(record.job, due_at=None))
     stored = await engine.row(older)
     assert (stored.progress, stored.due_at, stored.version) == (50, None, 5)
+
+
+async def test_a_row_that_fell_back_and_is_as_new_again_is_another_owners(
+    engine: Engine, database: LedgerDatabase, elsewhere: Ledger, clock: FakeClock
+) -> None:
+    record = await record_in(engine, JobState.SUBMITTING, JobState.RENDERING)
+    older = record.job
+    await record.write(replace(older, progress=50))
+    fall_back(database, older)
+    clock.advance(1)
+    taken = await elsewhere.save(older, replace(older, owner=elsewhere.owner, updated_at=clock.now()))
+    assert taken.version == record.job.version
+    with pytest.raises(JobMoved):
+        await record.write(replace(record.job, progress=60))
+    assert await engine.row(older) == taken
 
 
 @pytest.mark.parametrize("writes_since", [0, 1, 2, 5])

@@ -523,7 +523,17 @@ async def test_an_end_stops_the_giving_and_closes_the_database(engine: Engine, g
 
 
 async def test_an_end_waits_five_seconds_for_what_is_put_back(engine: Engine, given: Given, channel: Channel) -> None:
-    given.ends = asyncio.Event().wait
+    was_open = list[bool]()
+
+    async def wait_for_ever() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            was_open.append(channel.is_open)
+
+    given.ends = wait_for_ever
     await engine.queue.start(take_over=True)
     closing = asyncio.create_task(engine.queue.aclose())
     for _ in range(50):
@@ -532,6 +542,7 @@ async def test_an_end_waits_five_seconds_for_what_is_put_back(engine: Engine, gi
     let_pass(pgqueuer._PUT_BACK_LIMIT_S)
     await asyncio.wait_for(closing, LIMIT_S)
     assert (given.was_cancelled, channel.is_open) == (True, False)
+    assert was_open == [True], "what is called off still puts back what it can"
     assert pgqueuer._PUT_BACK_LIMIT_S == 5.0, "a supervisor waits ten before it kills"
 
 

@@ -401,6 +401,26 @@ async def test_what_was_kept_stays_where_it_is_while_the_ledger_is_away(engine: 
     assert kept_aside(engine, record.job) is None
 
 
+async def test_what_was_kept_and_cannot_be_understood_is_set_aside(engine: Engine) -> None:
+    record = await record_of(engine, JobState.SUBMITTING)
+    engine.unwritten.mkdir()
+    (engine.unwritten / f"{record.job.id}.json").write_text("{")
+    before = record.job
+    await record.learn()
+    assert record.job == before == await engine.row(before)
+    assert engine.write_ahead.list_left() == ([], [before.id])
+
+
+async def test_a_handle_is_saved_once_its_row_has_it(engine: Engine) -> None:
+    record = await record_of(engine, JobState.SUBMITTING)
+    assert not record.has_saved_handle, "there is none yet"
+    engine.ledger.fail("save")
+    await record.write(carried(record.job, JobState.RENDERING))
+    assert not record.has_saved_handle
+    await record.catch_up()
+    assert record.has_saved_handle
+
+
 @pytest.mark.parametrize(("token", "left"), [(None, []), ("another", [".stale"])])
 async def test_what_was_kept_and_is_no_news_changes_nothing(engine: Engine, token: str | None, left: list[str]) -> None:
     record = await record_of(engine, JobState.SUBMITTING)
