@@ -75,6 +75,17 @@ async def test_what_stood_in_line_is_not_late_when_sent(engine: Engine, clock: F
     assert clock.pauses_s == [PACE["image"].poll_interval_s] * 2
 
 
+async def test_a_clip_that_was_sent_here_is_as_old_as_its_request(engine: Engine, clock: FakeClock) -> None:
+    for _ in range(4):
+        await engine.ledger.note_duration(clip_plan().model, 110.0, sandbox=False)
+    clock.advance(5000)  # the process is no younger than its jobs
+    engine.clips.looks += [Running(), Running(), finished(ending="mp4")]
+    job = await engine.new(clip_plan())
+    expected_s = await engine.runner._pacing.stretch_s(job, 5.0, 0.0, 1, urgent=True)
+    assert (await clock.play(engine.runner.drive(job))).state is JobState.DONE
+    assert sum(clock.pauses_s) == pytest.approx(2 * expected_s)
+
+
 async def test_a_first_look_goes_with_its_driver(engine: Engine) -> None:
     gate, is_left = asyncio.Event(), asyncio.Event()
 

@@ -6,7 +6,9 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -243,7 +245,14 @@ async def test_what_is_not_the_picture_that_was_given_is_not_taken(theirs: Machi
     assert theirs.names() == []
 
 
+class NoThreads(ThreadPoolExecutor):
+    def submit(self, *_: object, **__: object) -> NoReturn:
+        raise AssertionError("a thread is asked")
+
+
 async def test_a_plan_without_such_pictures_asks_nobody(mine: Machine, place: SharedFolder) -> None:
+    """Nor a thread: most plans have none."""
+    asyncio.get_running_loop().set_default_executor(NoThreads())
     clip = planned(kind="video", plan=clip_plan(image_url="https://a.example/a.jpg"))
     await mine.sharing.lay_down_inputs(clip)
     await mine.sharing.bring_inputs(clip)
@@ -325,6 +334,20 @@ async def test_nobody_waits_for_long_until_a_file_is_shared(tmp_path: Path) -> N
         await sharing.aclose()
         assert place.is_left_alone, "nothing of it goes on"
         await finishing
+
+
+async def test_a_process_that_ends_removes_what_it_was_still_sharing(tmp_path: Path) -> None:
+    machine, job = Machine(tmp_path / "here", place := Stuck(tmp_path / "stuck")), given_job()
+    machine.lay(local_input_name(SHA256))
+    laying = asyncio.create_task(machine.sharing.lay_down_inputs(job))
+    async with asyncio.timeout(LIMIT_S):
+        while not place.asked:
+            await asyncio.sleep(0)
+        machine.sharing.forget(job)
+        await asyncio.sleep(0)
+        await machine.sharing.aclose()
+        await laying
+    assert place.names() == []
 
 
 class Slow(SharedFolder):
@@ -491,6 +514,7 @@ async def test_on_one_machine_nothing_is_shared(tmp_path: Path) -> None:
     alone = Machine(tmp_path / "alone", None)
     job = given_job()
     answered(alone, job.id)
+    alone.lay(local_input_name(SHA256))
     before = alone.names()
     await alone.sharing.lay_down_answer(job.id)
     await alone.sharing.lay_down_inputs(job)
