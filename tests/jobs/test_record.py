@@ -62,6 +62,24 @@ async def test_a_write_is_in_the_row_and_told_at_once(engine: Engine, clock: Fak
     assert kept_aside(engine, record.job) is None
 
 
+async def test_of_a_job_that_is_taken_up_nothing_is_under_way(engine: Engine) -> None:
+    record = await record_of(engine)
+    assert not (record.is_behind or record.is_carried or record.is_orphan)
+    assert record.first_look is None
+    assert not record.is_new, "somebody may have sent it before"
+
+
+@pytest.mark.parametrize(("marked_s", "planned_s"), [(None, 0), (60, 60), (300, 100), (-60, 0)])
+async def test_a_plan_is_as_old_as_its_last_mark_in_line(
+    engine: Engine, clock: FakeClock, marked_s: float | None, planned_s: float
+) -> None:
+    """But for a mark of a clock that was ahead, or behind."""
+    job = await engine.new()
+    clock.advance(100)
+    marked_at = None if marked_s is None else START + timedelta(seconds=marked_s)
+    assert engine.record(replace(job, in_line_at=marked_at)).planned_at == START + timedelta(seconds=planned_s)
+
+
 async def test_the_trace_of_a_job_has_its_end_once(engine: Engine) -> None:
     tracer = Traced()
     record = await record_of(engine, JobState.SUBMITTING, JobState.STORING)
