@@ -69,6 +69,15 @@ async def test_of_a_job_that_is_taken_up_nothing_is_under_way(engine: Engine) ->
     assert not record.is_new, "somebody may have sent it before"
 
 
+async def test_what_is_judged_by_its_age_is_so_by_a_clock_that_nobody_sets(engine: Engine, clock: FakeClock) -> None:
+    clock.advance(50)
+    record = engine.record(await engine.new())
+    assert record.now == START + timedelta(seconds=50)
+    clock.set_by(-1000)
+    clock.advance(7)
+    assert record.now == START + timedelta(seconds=57)
+
+
 @pytest.mark.parametrize(("marked_s", "planned_s"), [(None, 0), (60, 60), (300, 100), (-60, 0)])
 async def test_a_plan_is_as_old_as_its_last_mark_in_line(
     engine: Engine, clock: FakeClock, marked_s: float | None, planned_s: float
@@ -403,7 +412,7 @@ async def test_what_the_last_driver_kept_is_taken_up_with_its_audit_rows(engine:
     engine.write_ahead.keep(done, [audited])
     await record.learn()
     row = await engine.row(record.job)
-    assert (row.state, row.owner, row.settled_usd) == (JobState.DONE, record.job.owner, done.settled_usd)
+    assert (row.state, row.owner, row.settled_usd) == (JobState.DONE, engine.ledger.owner, done.settled_usd)
     assert len(await engine.ledger.records(audited.table, [audited.id])) == 1
     assert kept_aside(engine, row) is None
 
