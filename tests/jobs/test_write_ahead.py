@@ -98,7 +98,7 @@ async def test_outputs_cost_and_audit_rows_that_were_kept_aside_are_all_written(
     stored = await in_state(engine, JobState.SUBMITTING)
     row = audit_row(prompt="a lighthouse")
     storing = carried(stored, JobState.STORING, billed_usd=stored.reserved_usd)
-    kept = carried(storing, JobState.DONE, assets=(sample_asset(row.id),))
+    kept = carried(storing, JobState.DONE, assets=(sample_asset(row.id),), owner="a process that has died")
     engine.write_ahead.keep(kept, [row])
     await replayed(engine)
     after = await engine.row(kept)
