@@ -64,7 +64,7 @@ async def test_a_write_is_in_the_row_and_told_at_once(engine: Engine, clock: Fak
 
 async def test_of_a_job_that_is_taken_up_nothing_is_under_way(engine: Engine) -> None:
     record = await record_of(engine)
-    assert not (record.is_behind or record.is_carried or record.is_orphan)
+    assert (record.is_behind, record.is_carried, record.is_orphan) == (False, False, False)
     assert record.first_look is None
     assert not record.is_new, "somebody may have sent it before"
 
