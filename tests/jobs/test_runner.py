@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ring_mcp.domain import Job, JobState
+from ring_mcp.domain import Job, JobState, Usual
 from ring_mcp.errors import LedgerError, ProviderUnavailable, RateLimited, RingError, StorageError, StorageRefused
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.outcomes import Park, Pause, end_badly
@@ -82,8 +82,18 @@ async def test_a_clip_that_was_sent_here_is_as_old_as_its_request(engine: Engine
     engine.clips.looks += [Running(), Running(), finished(ending="mp4")]
     job = await engine.new(clip_plan())
     expected_s = await engine.runner._pacing.stretch_s(job, 5.0, 0.0, 1, urgent=True)
+    told, note = list[float](), engine.ledger.note_duration
+
+    async def hear(model: str, took_s: float, *, sandbox: bool) -> Usual:
+        told.append(took_s)
+        usual: Usual = await note(model, took_s, sandbox=sandbox)
+        return usual
+
+    engine.ledger.note_duration = hear
+    engine.storage.troubles += [StorageError("away")]
     assert (await clock.play(engine.runner.drive(job))).state is JobState.DONE
-    assert sum(clock.pauses_s) == pytest.approx(2 * expected_s)
+    assert sum(clock.pauses_s) == pytest.approx(2 * expected_s + 0.5)
+    assert told == pytest.approx([1.5 * expected_s]), "it was done between its last two looks, whenever it is stored"
 
 
 async def test_a_first_look_goes_with_its_driver(engine: Engine) -> None:
