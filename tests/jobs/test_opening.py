@@ -331,7 +331,9 @@ async def test_a_look_does_not_join_what_was_delivered_just_now(engine: Engine) 
     job = (await open_(engine, plan)).job
     await engine.ended(job)
     assert (await engine.opening.look(plan, actor_id="ann", idempotency_key=None)).stands
+    engine.ledger.fail("mark_delivered")
     await engine.opening.delivery.mark(await engine.row(job))
+    await engine.opening.delivery.aclose()
     assert not (await engine.opening.look(plan, actor_id="ann", idempotency_key=None)).stands
 
 
