@@ -18,7 +18,7 @@ import logging
 import socket
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -79,12 +79,12 @@ class _Wire:
 
     pid: int
     writer: asyncio.StreamWriter
-    listening: asyncio.Task[None] | None = None
+    listening: asyncio.Task[None] = field(init=False)
     is_silent: bool = False
 
     @property
     def is_open(self) -> bool:
-        return self.listening is not None and not self.listening.done()
+        return not self.listening.done()
 
 
 class Courier:
@@ -191,8 +191,7 @@ class Courier:
         """Disconnect: the courier finishes what is in progress and ends."""
         self._is_closed = True
         for wire in self._wires:
-            if wire.listening is not None:
-                wire.listening.cancel()
+            wire.listening.cancel()
             wire.writer.close()
 
     async def _ensure(self) -> _Wire:
