@@ -93,7 +93,7 @@ class Sharing:
         """By jobs, the pictures that were given along here and could not be shared yet. Blocking."""
         owed: dict[str, dict[str, Path]] = {}
         for path in self._spool.glob("*-input-*"):
-            if is_input(path.name) and (job_id := job_of(path.name)) is not None:
+            if (job_id := job_of(path.name)) is not None:
                 owed.setdefault(job_id, {})[path.name] = path
         return owed
 
