@@ -65,8 +65,8 @@ class Turns:
                 self._pass_on()
 
     async def _come(self, lines: _Waiting, actor_id: str) -> None:
-        # Nobody overtakes those who wait: a stream of new ones would keep them waiting for ever.
-        if self._free and not self.waiting:
+        # Nobody overtakes those who wait, which would keep them waiting for ever: while any do, no turn is free.
+        if self._free:
             self._free -= 1
         else:
             await self._wait(lines, actor_id)
