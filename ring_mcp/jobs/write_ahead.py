@@ -39,7 +39,7 @@ class WriteAhead:
         jobs, rows = _adapters()
         content = {
             "job": jobs.dump_python(job, mode="json"),
-            "records": rows.dump_python(list(records), mode="json"),
+            "records": rows.dump_python(list(records)),  # their facts are JSON's own
         }
         replace_file(path, json.dumps(content).encode())
 
@@ -70,7 +70,7 @@ class WriteAhead:
         Raises OSError if it cannot be read now.
         """
         try:
-            content = json.loads(self._path(job_id).read_text(encoding="utf-8"))
+            content = json.loads(self._path(job_id).read_bytes())
             jobs, rows = _adapters()
             return jobs.validate_python(content["job"]), rows.validate_python(content["records"])
         except FileNotFoundError:  # another process was quicker
