@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ring_mcp.clock import Clock
-from ring_mcp.domain import Account, Given, Job, RateBucket, Spacing, space_out
+from ring_mcp.domain import Account, Given, ImagePlan, Job, RateBucket, Spacing, space_out
 from ring_mcp.domain.rates import LONGEST_PAUSE_S, Asking, RateReading
 from ring_mcp.errors import LedgerError, RateLimited
 from ring_mcp.jobs.accounts import Accounts
@@ -287,8 +287,11 @@ class ProviderRates:
 
     def _count_requests(self, job: Job) -> int:
         """How many requests the job's submit consists of."""
-        model = self._presets.image_models.get(job.plan.model) if self._presets is not None else None
-        return model.count_calls(getattr(job.plan, "n", 1)) if model is not None else 1
+        assert self._presets is not None
+        if not isinstance(job.plan, ImagePlan):
+            return 1
+        model = self._presets.image_models.get(job.plan.model)
+        return model.count_calls(job.plan.n) if model is not None else 1
 
     @staticmethod
     def _name(account: Account) -> str:

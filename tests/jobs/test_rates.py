@@ -301,6 +301,8 @@ async def test_pictures_of_a_call_that_are_requests_each_are_counted(engine: Eng
     plan = sample_plan().model_copy(update={"provider": "google", "model": "gemini-nano-banana-2.1", "n": 4})
     assert rates._count_requests(planned(plan=plan)) == 4
     assert rates._count_requests(planned(plan=sample_plan().model_copy(update={"n": 4}))) == 1
+    gone = sample_plan().model_copy(update={"model": "of an older version", "n": 4})
+    assert rates._count_requests(planned(plan=gone)) == 1
     assert rates._count_requests(a_clip()) == 1
 
 
