@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ring_mcp import telemetry
-from ring_mcp.domain import Failure, JobState
+from ring_mcp.domain import Failure, JobState, Output
 from ring_mcp.errors import (
     ContentRefused,
     GenerationFailed,
@@ -32,13 +32,14 @@ from ring_mcp.jobs.rendering import (
     collect,
     pause_after_gone_s,
     pause_between_looks_s,
+    with_fresh_addresses,
 )
-from ring_mcp.providers.base import Running
+from ring_mcp.providers.base import Finished, Running
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import PACE, Engine, clip_plan, started_engine
 from tests.jobs.scripted_provider import REQUEST_ID, finished
 from tests.jobs.test_events import Traced
-from tests.ledger_samples import PRICE_USD, TROUBLE, carried, planned
+from tests.ledger_samples import PRICE_USD, TROUBLE, carried, planned, sample_asset
 
 PICTURE, CLIP = PACE["image"], PACE["video"]
 BILLED = Decimal("0.04")
@@ -263,9 +264,15 @@ async def test_one_answer_between_makes_all_denials_forgotten(engine: Engine, cl
 
 
 @pytest.mark.parametrize(
-    ("answer", "code"), [(Running(), "timeout"), (ProviderUnavailable("503"), "provider_unavailable")]
+    ("answer", "code", "told"),
+    [
+        (Running(), "timeout", "Image generation timed out after 120000ms; the job is kept ("),
+        (ProviderUnavailable("503"), "provider_unavailable", "503"),
+    ],
 )
-async def test_a_look_that_outlasts_the_time_for_it_parks_the_job(engine: Engine, answer: Any, code: str) -> None:
+async def test_a_look_that_outlasts_the_time_for_it_parks_the_job(
+    engine: Engine, answer: Any, code: str, told: str
+) -> None:
     record = await rendering(engine)
     record.job = replace(record.job, submit_deadline_at=START - timedelta(hours=1))
     nearly = START - timedelta(seconds=PICTURE.poll_timeout_s - 0.001)
@@ -274,6 +281,7 @@ async def test_a_look_that_outlasts_the_time_for_it_parks_the_job(engine: Engine
     parked = await look(engine, record, answer, since=outlasted)
     assert isinstance(parked, Park)
     assert (parked.failure.code, parked.look_again_s) == (code, slow_look_s(0.0))
+    assert parked.failure.message.startswith(told)
     assert record.job.state is JobState.RENDERING
 
 
@@ -334,6 +342,7 @@ async def test_a_result_that_comes_late_is_taken_all_the_same(engine: Engine) ->
         ([0], [], 0),
         ([9], [9], 0),
         ([10], [10], 10),
+        ([10, 15], [10, 15], 10),
         ([9, 11, 15], [9, 11, 15], 11),
         ([19, 20], [19, 20], 20),
         ([30, 20, 30], [30], 30),
@@ -354,6 +363,14 @@ async def test_progress_only_rises_is_told_at_once_and_written_in_tens(
     assert heard == told
     assert (await engine.row(record.job)).progress == written
     assert listening.job.progress == (told[-1] if told else 0)
+
+
+def test_what_is_stored_or_has_no_fresh_address_keeps_its_own() -> None:
+    old = tuple(Output(url=f"https://made.example/{number}.jpg") for number in range(3))
+    new = (Output(url="https://fresh.example/0.jpg"), Output(url="https://fresh.example/1.jpg"), Output())
+    job = planned(outputs=old, assets=(sample_asset(),))
+    assert with_fresh_addresses(job, Finished(outputs=new)) == (old[0], new[1], old[2])
+    assert with_fresh_addresses(job, Finished(outputs=new[:2])) == old, "nobody can tell which is which"
 
 
 async def test_looks_back_off_while_the_provider_is_away(engine: Engine, clock: FakeClock) -> None:
