@@ -157,8 +157,8 @@ class ProviderRates:
 
     async def wait_to_submit(self, job: Job) -> None:
         """Wait until all requests of this job's submit may leave."""
-        bucket, spacing = self._bucket(job, "submit"), self._space_requests(job, "submit")
-        count, line = self._count_requests(job), self._line(bucket)
+        bucket = self._bucket(job, "submit")
+        spacing, count, line = self._space_requests(job, bucket.asking), self._count_requests(job), self._line(bucket)
         # One at a time: those behind one that waits would ask the ledger in vain.
         async with line.head:
             if (by_key := self._bucket_by_key(bucket, job)) is not None:
@@ -169,8 +169,8 @@ class ProviderRates:
         """Wait until this job may be looked at; ``urgent`` ones, for which a caller waits, go first."""
         if self._presets is None:
             return
-        bucket, spacing = self._bucket(job, "look"), self._space_requests(job, "look")
-        line = self._line(bucket)
+        bucket = self._bucket(job, "look")
+        spacing, line = self._space_requests(job, bucket.asking), self._line(bucket)
         async with line.places.take(job, first=urgent):
             if line.in_hand and self._clock.monotonic() < line.good_until:
                 line.in_hand -= 1

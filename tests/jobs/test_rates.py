@@ -377,9 +377,10 @@ async def test_a_refusal_counts_here_while_the_ledger_is_away(
 
 @pytest.mark.parametrize(("ahead_s", "is_taken"), [(0.0, True), (HORIZON_S, True), (HORIZON_S + 0.001, False)])
 def test_without_the_ledger_as_much_is_reserved_as_with_it(ahead_s: float, is_taken: bool) -> None:
-    bucket = _LocalBucket(free_at=ahead_s)
-    assert bucket.take(Spacing(second_s=0.5), 3, 0.0) == Given(wait_s=ahead_s, taken=is_taken)
-    assert bucket.free_at == (ahead_s + 1.5 if is_taken else ahead_s)
+    bucket = _LocalBucket(free_at=100.0 + ahead_s)
+    given = bucket.take(Spacing(second_s=0.5), 3, 100.0)
+    assert (given.wait_s, given.taken) == (pytest.approx(ahead_s), is_taken)
+    assert bucket.free_at == 100.0 + (ahead_s + 1.5 if is_taken else ahead_s)
 
 
 class SilentLedger:
@@ -484,6 +485,7 @@ async def test_what_is_taken_in_one_statement_is_enough_for_as_many(clock: FakeC
     ledger.may_answer.set()
     await clock.play(_all(list(looking)))
     assert [taken[2] for taken in ledger.taken] == [1, 4]
+    assert {taken[0].asking for taken in ledger.taken} == {"look"}
     assert clock.pauses_s == [ledger.taken[0][1].step_s] * 3, "each of them waits for its own"
     await rates.wait_to_look(a_clip(), urgent=False)
     assert [taken[2] for taken in ledger.taken] == [1, 4, 1]
