@@ -172,7 +172,7 @@ async def test_a_handle_that_a_courier_has_left_is_followed_at_once(engine: Engi
     assert not engine.unwritten.exists(), "the row knows all of it"
 
 
-async def test_a_lock_that_a_dead_courier_left_says_nothing_of_an_ended_job(engine: Engine) -> None:
+async def test_a_lock_of_a_dead_courier_says_nothing_of_ended_jobs(engine: Engine) -> None:
     job = await engine.new()
     await engine.runner.drive(job)
     ended = await engine.row(job)

@@ -158,7 +158,7 @@ async def test_a_row_without_the_newest_write_is_brought_up_to_date(engine: Engi
     assert (stored.progress, stored.due_at, stored.version) == (50, None, 5)
 
 
-async def test_a_row_that_fell_back_and_is_as_new_again_is_another_owners(
+async def test_a_row_that_fell_back_may_be_another_owners_by_now(
     engine: Engine, database: LedgerDatabase, elsewhere: Ledger, clock: FakeClock
 ) -> None:
     record = await record_in(engine, JobState.SUBMITTING, JobState.RENDERING)

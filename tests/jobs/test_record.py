@@ -69,7 +69,7 @@ async def test_of_a_job_that_is_taken_up_nothing_is_under_way(engine: Engine) ->
     assert not record.is_new, "somebody may have sent it before"
 
 
-async def test_what_is_judged_by_its_age_is_so_by_a_clock_that_nobody_sets(engine: Engine, clock: FakeClock) -> None:
+async def test_a_jobs_age_is_of_a_clock_that_nobody_sets(engine: Engine, clock: FakeClock) -> None:
     clock.advance(50)
     record = engine.record(await engine.new())
     assert record.now == START + timedelta(seconds=50)

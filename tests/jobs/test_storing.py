@@ -556,7 +556,7 @@ async def test_what_a_storage_calls_a_file_and_its_sidecars_trouble_are_recorded
         )
 
 
-async def test_a_preview_that_was_put_off_is_not_made_of_what_was_not_stored(engine: Engine, tmp_path: Path) -> None:
+async def test_a_preview_put_off_is_made_when_all_is_stored(engine: Engine, tmp_path: Path) -> None:
     previews = PreviewMaker(tmp_path / "previews", open_decoders().results, at_once=False)
     engine.storing._previews = previews
     record = await storing_job(engine)
