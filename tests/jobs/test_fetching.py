@@ -18,7 +18,6 @@ from ring_mcp.errors import LocalPolicy, ProviderBadReply, StorageError, Storage
 from ring_mcp.jobs.fetching import OnlyCopyGone
 from ring_mcp.jobs.outcomes import Park, Pause
 from ring_mcp.jobs.record import JobRecord
-from ring_mcp.jobs.rendering import TRIES_BEFORE_CUT_IS_TAKEN, TRIES_BEFORE_TAKEN
 from ring_mcp.jobs.storing import LET_GO_AFTER_S, NOTHING_IS_LOST_FOR_S
 from ring_mcp.providers.base import Downloaded, Finished
 from tests.fake_clock import LIMIT_S, FakeClock
@@ -320,7 +319,7 @@ async def test_what_came_often_as_no_picture_is_taken_as_it_is(mine: Engine) -> 
     assert (media.size_bytes, (media.doubt or "").endswith("it is kept as it came")) == (100, True)
 
 
-@pytest.mark.parametrize(("is_cut", "tries"), [(False, TRIES_BEFORE_TAKEN), (True, TRIES_BEFORE_CUT_IS_TAKEN)])
+@pytest.mark.parametrize(("is_cut", "tries"), [(False, 6), (True, 12)])
 async def test_a_clip_that_is_cut_is_asked_for_more_often(mine: Engine, is_cut: bool, tries: int) -> None:
     """What is no clip at all will be none the next time; one that breaks off on its way may come whole."""
     job = await made(mine, clip=True)

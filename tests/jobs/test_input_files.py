@@ -36,6 +36,7 @@ from ring_mcp.jobs.input_files import (
     spool_file,
     write_inline,
 )
+from ring_mcp.media.clip import ClipFacts
 from ring_mcp.media.decoding import Decoder
 from ring_mcp.media.natives import InThisProcess
 from ring_mcp.presets import load_presets
@@ -308,8 +309,20 @@ def test_a_clip_that_a_model_does_not_take_is_told(media: Path, name: str, text:
     assert caught.value.message == text
 
 
-def test_a_clip_that_a_model_takes_has_its_length(media: Path) -> None:
+class Measuring(InThisProcess):
+    """Finds a clip as long as it is told; None: the extra for clips is not installed."""
+
+    def __init__(self, length_s: Decimal | None) -> None:
+        self._length_s = length_s
+
+    def measure_clip(self, path: Path) -> ClipFacts:
+        return ClipFacts(duration_s=self._length_s)
+
+
+@pytest.mark.parametrize(("measured_s", "length_s"), [(None, 3), (Decimal("2.9"), Decimal("2.9"))])
+def test_a_clip_that_a_model_takes_has_its_length(media: Path, measured_s: Decimal | None, length_s: Decimal) -> None:
     assert clip(NATIVES, media / "clip.mp4", "sourceVideoUrl", TAKES).duration_s == 3
+    assert clip(Measuring(measured_s), media / "clip.mp4", "sourceVideoUrl", TAKES).duration_s == length_s
 
 
 @pytest.mark.parametrize("name", ["plain.jpg", "plain.png", "plain.webp", "noeoi.jpg"])

@@ -375,7 +375,7 @@ async def test_a_refusal_counts_here_while_the_ledger_is_away(
     assert clock.monotonic() - began == pytest.approx(30.0 + 1 / 0.9)
 
 
-@pytest.mark.parametrize(("ahead_s", "is_taken"), [(0.0, True), (HORIZON_S, True), (HORIZON_S + 0.001, False)])
+@pytest.mark.parametrize(("ahead_s", "is_taken"), [(0.0, True), (5.0, True), (5.001, False)])
 def test_without_the_ledger_as_much_is_reserved_as_with_it(ahead_s: float, is_taken: bool) -> None:
     bucket = _LocalBucket(free_at=100.0 + ahead_s)
     given = bucket.take(Spacing(second_s=0.5), 3, 100.0)
