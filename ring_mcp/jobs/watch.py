@@ -115,7 +115,7 @@ class JobWatch:
         woken = self._asleep[job_id] = asyncio.get_running_loop().create_future()
         try:
             await self._clock.sleep(min(delay_s, LEAST_PAUSE_S))
-            if delay_s > LEAST_PAUSE_S and not woken.done():
+            if delay_s > LEAST_PAUSE_S:
                 sleeping = asyncio.ensure_future(self._clock.sleep(delay_s - LEAST_PAUSE_S))
                 sleeping.add_done_callback(lambda _: _end_wait(woken))
                 try:
