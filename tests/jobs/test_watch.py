@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from ring_mcp.domain import Job, JobState
+from ring_mcp.domain.jobs import STUCK_AFTER_S
 from ring_mcp.jobs.outcomes import Park, park
 from ring_mcp.jobs.watch import LEAST_PAUSE_S, LOOK_AT_OTHERS_S, PROGRESS_INTERVAL_S, TAKE_UP_S, JobWatch
 from tests.fake_clock import FakeClock
@@ -82,6 +83,15 @@ async def test_a_job_that_nobody_carries_on_is_answered_at_once(
     caller = Caller(engine, job, 50)
     assert await caller.answer() == job
     assert (caller.told, clock.pauses_s) == ([], [])
+
+
+async def test_a_result_that_cannot_be_stored_for_long_is_waited_for_no_more(engine: Engine, clock: FakeClock) -> None:
+    """Its caller is told why; it is tried again all the same."""
+    job = carried(await rendering(engine), JobState.STORING, failure=TROUBLE.model_copy(update={"since": clock.now()}))
+    engine.watch.hold(job)
+    clock.advance(STUCK_AFTER_S - 3)
+    assert await clock.play(engine.watch.wait(job.id, 50)) == job
+    assert clock.pauses_s == [PROGRESS_INTERVAL_S]
 
 
 async def test_a_parked_job_is_answered_at_once(engine: Engine) -> None:
@@ -211,8 +221,10 @@ async def test_a_caller_that_leaves_leaves_nothing_behind(engine: Engine, clock:
     caller = Caller(engine, job, 50)
     await clock.asleep()
     caller.task.cancel()
+    assert engine.watch.is_awaited(job.id)
     with pytest.raises(asyncio.CancelledError):
         await caller.task
+    assert not engine.watch.is_awaited(job.id)
     assert clock.sleepers == 0
     engine.watch.tell(replace(job, progress=10))  # and is told nothing any more
     assert len(caller.told) == 1
@@ -233,6 +245,8 @@ async def test_a_pause_lasts_as_long_as_it_was_asked_for(engine: Engine, clock: 
     await clock.play(engine.watch.pause("a job", 7.0, None))
     await clock.play(engine.watch.pause("a job", 3.0, "another, of which nothing is heard"))
     assert clock.pauses_s == [LEAST_PAUSE_S, 7.0 - LEAST_PAUSE_S, 3.0] == [5.0, 2.0, 3.0]
+    await clock.play(engine.watch.pause("a job", LEAST_PAUSE_S, None))
+    assert clock.pauses_s[3:] == [5.0]
 
 
 async def test_a_long_pause_ends_when_somebody_asks_for_the_job(engine: Engine, clock: FakeClock) -> None:
