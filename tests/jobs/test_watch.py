@@ -258,6 +258,7 @@ async def test_a_long_pause_ends_when_somebody_asks_for_the_job(engine: Engine, 
     await asyncio.wait_for(pausing, 60)
     engine.watch.wake("a job")  # nobody sleeps any more
     assert clock.sleepers == 0
+    assert engine.watch._asleep == {}
 
 
 async def test_however_often_somebody_asks_a_provider_is_left_alone_for_a_while(
