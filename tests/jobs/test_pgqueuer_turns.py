@@ -353,6 +353,7 @@ async def test_a_task_that_was_lost_is_picked_again(engine: Engine, given: Given
     for _ in range(20):
         await asyncio.sleep(0)
     assert len(channel.ran) == 1
+    assert len(engine.queue._asides) == 1, "what was done is in no list: the job's own task is left"
 
 
 async def test_a_job_that_others_have_is_let_go_of(

@@ -42,13 +42,13 @@ from ring_mcp.jobs.rendering import (
     TRIES_BEFORE_TAKEN,
     pause_after_gone_s,
 )
-from ring_mcp.jobs.storing import FRAME_WITHIN_S, LET_GO_AFTER_S, MEDIA_GONE_AFTER_S
+from ring_mcp.jobs.storing import FRAME_WITHIN_S, LET_GO_AFTER_S, MEDIA_GONE_AFTER_S, NOTHING_IS_LOST_FOR_S
 from ring_mcp.media.decoding import Decoder, Decoders
 from ring_mcp.processes import open_decoders
 from ring_mcp.providers.base import Downloaded, Finished, Running
 from ring_mcp.storage.base import StoredFile
 from tests.fake_clock import LIMIT_S, START, FakeClock, let_pass
-from tests.jobs.engine import Engine, clip_plan, started_engine
+from tests.jobs.engine import Engine, clip_plan, new_id, started_engine
 from tests.jobs.scripted_provider import FILES, ScriptedProvider, jpeg
 from tests.jobs.test_events import Traced
 from tests.ledger_samples import PRICE_USD, carried, sample_asset, sample_plan
@@ -221,6 +221,23 @@ async def test_a_rule_of_ours_parks_the_job_with_its_setting(engine: Engine, err
     assert (parked.failure.code, parked.failure.next_action) == (error.code, error.next_action)
     assert parked.look_again_s is not None
     assert record.job.outputs[0].lost_because is None
+
+
+async def test_an_only_copy_is_lost_ten_minutes_after_and_a_minute_up(engine: Engine, clock: FakeClock) -> None:
+    """Soon after a start a disk may not be there yet. ``test_fetching`` has what else may be in its way."""
+    clock.advance(1000)
+    inline, began_s = engine.spool / f"{new_id()}-0.inline", clock.monotonic()
+    record = await storing_job(engine, Output(spool_path=inline.name))
+    engine.answers.write(record.job.id, record.job.attempt_token or "", Finished(outputs=record.job.outputs))
+    engine.storing._began_s = began_s
+    assert isinstance(await engine.storing.store(record, 0), Pause)
+    engine.storing._began_s = began_s + LET_GO_AFTER_S - NOTHING_IS_LOST_FOR_S + 0.5
+    clock.advance(LET_GO_AFTER_S)
+    assert isinstance(await engine.storing.store(record, 0), Pause), "the server has been up for less than a minute"
+    clock.advance(0.5)
+    assert await engine.storing.store(record, 0) is None
+    assert record.job.state is JobState.EXPIRED
+    assert NOTHING_IS_LOST_FOR_S == 60.0
 
 
 async def test_what_cannot_be_stored_for_long_is_looked_at_slowly(engine: Engine, clock: FakeClock) -> None:
