@@ -322,8 +322,8 @@ async def test_every_minute_files_are_laid_down_and_every_hour_swept(
     engine: Engine, place: SharedFolder, upkeep: SharedUpkeep, clock: FakeClock
 ) -> None:
     rounds = round(SWEEP_EVERY_S / LAY_DOWN_EVERY_S)
-    await running(upkeep, clock, 2 * rounds - 1)
-    assert place.asked == [("list", "first")] * 2
+    await running(upkeep, clock, 2 * rounds)
+    assert place.asked == [("list", "first")] * 3
     assert set(clock.pauses_s) == {60.0}
     assert SWEEP_EVERY_S == 3600.0
 
