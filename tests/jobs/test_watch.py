@@ -85,7 +85,7 @@ async def test_a_job_that_nobody_carries_on_is_answered_at_once(
     assert (caller.told, clock.pauses_s) == ([], [])
 
 
-async def test_a_result_that_cannot_be_stored_for_long_is_waited_for_no_more(engine: Engine, clock: FakeClock) -> None:
+async def test_a_result_that_cannot_be_stored_is_not_waited_for_long(engine: Engine, clock: FakeClock) -> None:
     """Its caller is told why; it is tried again all the same."""
     job = carried(await rendering(engine), JobState.STORING, failure=TROUBLE.model_copy(update={"since": clock.now()}))
     engine.watch.hold(job)
