@@ -464,6 +464,20 @@ async def test_a_job_asked_for_as_its_driver_parks_it_is_carried_on(engine: Engi
     assert (await engine.ended(job, parked=False)).state is JobState.DONE
 
 
+async def test_a_job_that_is_adopted_gets_its_whole_time_again(engine: Engine) -> None:
+    """Somebody has asked for it."""
+    parked, asked_for = await left_behind(engine.ledger, JobState.RENDERING, due_at=None), list[bool]()
+
+    async def drive(job: Job, *, asked: bool, is_new: bool) -> Job:
+        asked_for.append(asked)
+        return job
+
+    engine.runner.drive = drive  # type: ignore[method-assign,assignment]
+    await engine.queue.adopt(parked)
+    await until(lambda: asked_for != [])
+    assert asked_for == [True]
+
+
 async def test_a_caller_that_leaves_the_adoption_leaves_a_driven_job(engine: Engine) -> None:
     job = await left_behind(engine.ledger, JobState.RENDERING)
     adopting = asyncio.create_task(engine.queue.adopt(job))
