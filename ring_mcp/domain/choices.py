@@ -9,7 +9,15 @@ from collections.abc import Iterable
 
 _RATIO = re.compile(r"(\d{1,4}(?:\.\d{1,4})?) ?(?:[:x*/×∶_-]|by|to) ?(\d{1,4}(?:\.\d{1,4})?)", re.ASCII)
 
-EDGES = string.whitespace + "\u00a0\u202f\u3000\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+_UNSEEN = (
+    (0x1C, 0x1F), (0x85, 0x85), (0xA0, 0xA0), (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160),
+    (0x1680, 0x1680), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2000, 0x200F), (0x2028, 0x202F), (0x205F, 0x206F),
+    (0x2800, 0x2800), (0x3000, 0x3000), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0),
+    (0xFFF9, 0xFFFC), (0xE0000, 0xE007F),
+)  # fmt: skip
+"""Unicode's white space, what it lets a font ignore, letters that are blank, and the place of something left out."""
+
+EDGES = string.whitespace + "".join(chr(code) for first, last in _UNSEEN for code in range(first, last + 1))
 """Blanks of every kind, those without a width included: copying leaves them around what was meant."""
 
 QUOTES = "\"'`“”‘’" + EDGES

@@ -182,10 +182,11 @@ _ADDRESSES = (
 _JOB_IDS = ("jobId", "job_id", "id")
 
 
-def number_in(*units: str, before: tuple[str, ...] = (), due: str = "") -> Callable[[object], object]:
+def number_in(*units: str, before: tuple[str, ...] = (), due: str) -> Callable[[object], object]:
     """Takes ``6s`` and ``6 seconds`` for 6, where these are its units; a number or anything else is left as it is.
 
-    ``before`` are those that stand before it, too. ``due`` says what a text has to be that is none.
+    ``before`` are those that stand before it, too. ``due`` says what a text has to be that is none: of what Python
+    takes for a number besides, ``1_0`` is a slip rather than ten.
     """
 
     def bare(value: object) -> object:
@@ -200,17 +201,15 @@ def number_in(*units: str, before: tuple[str, ...] = (), due: str = "") -> Calla
         text = text.removesuffix(unit).strip()
         sign = next((unit for unit in before if text.startswith(unit)), "")
         text = text.removeprefix(sign).strip()
-        if _NUMBER.fullmatch(text):
-            return text
-        if due:
+        if not _NUMBER.fullmatch(text):
             raise ValueError(due)
-        return value.strip()
+        return text
 
     return bare
 
 
-plain = number_in()
-pieces = number_in("images", "image", "pictures", "picture")
+plain = number_in(due="must be a whole number")
+pieces = number_in("images", "image", "pictures", "picture", due="must be a whole number")
 # The longer ones first: of "6 seconds" an "s" alone would leave "6 second".
 seconds = number_in("seconds", "second", "secs", "sec", "s", due="must be a number of seconds, such as 6 or 6s")
 _DOLLARS_DUE = "must be a number of US dollars, such as 0.5"

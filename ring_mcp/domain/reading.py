@@ -179,7 +179,7 @@ class _Reading:
         """What JSON text says, where it is text and begins as what is due would."""
         if not isinstance(value, str):
             return value
-        text = (found[1] if (found := _FENCED.fullmatch(value)) else value).lstrip(EDGES)
+        text = (found[1] if (found := _FENCED.fullmatch(value.strip(EDGES))) else value).strip(EDGES)
         try:
             # Text in JSON whose text is JSON once more: a client has packed what a model had packed already.
             text = json.loads(text) if text.lstrip().startswith(f'"{begins}') else text

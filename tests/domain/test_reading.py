@@ -249,6 +249,20 @@ def test_a_value_is_read_from_what_stands_around_it(name: str, said: object, mea
     assert getattr(VideoCreateArguments.parse({"prompt": "x", name: said}), name) == meant
 
 
+# A file's properties on Windows, a chat on a phone, a PDF, Korean and Braille each leave one of their own.
+UNSEEN = "\u2003\u2028\x85\u00ad\u061c\u180e\u202a\u202c\u2066\u2069\u2062\u2800\u3164\uffa0\ufe0f\ufffc\U000e0020"
+
+
+@pytest.mark.parametrize("unseen", UNSEEN)
+def test_what_cannot_be_seen_around_a_value_is_none_of_it(unseen: str) -> None:
+    around = {"n": f"{unseen}2{unseen}", "aspectRatio": f"{unseen}16x9{unseen}", "provider": unseen}
+    read = ImageCreateArguments.parse({"prompt": "x", "referenceImages": f'{unseen}["file_a"]{unseen}', **around})
+    assert (read.n, read.aspect_ratio, read.provider) == (2, f"{unseen}16x9{unseen}", None)
+    assert read.reference_images == ["file_a"]
+    with pytest.raises(InvalidRequest, match="prompt is required"):
+        ImageCreateArguments.parse({"prompt": unseen * 3})
+
+
 @pytest.mark.parametrize(
     ("said", "meant"),
     [("ring://jobs/AB12", "AB12"), (" RING://jobs/x/\n", "x"), ("ring:/jobs/x?y=1", "x"), ("ring:jobs/x#z", "x"),
