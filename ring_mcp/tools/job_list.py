@@ -14,6 +14,7 @@ from ring_mcp.clock import to_iso
 from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.conductors.signed_urls import for_caller
 from ring_mcp.domain import DRIVEN, Job, JobState, VideoPlan, usd
+from ring_mcp.domain.choices import EDGES
 from ring_mcp.domain.fields import JobId, ShortText, plain
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.ledger.base import JobPage, JobQuery, Ledger
@@ -119,6 +120,8 @@ class JobList(Wire):
 MAX_PROMPT_CHARS = 500
 BRIEF_CHARS = 40
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+# The plus of a zone is a blank once it has been in a query.
+_LOST_PLUS = re.compile(r"(:[0-9.,]+) ([0-9]{2}:?[0-9]{2})$")
 _AN_INSTANT = "must be a date and time like 2026-11-21T08:00:00Z"
 
 
@@ -127,9 +130,10 @@ def _shorten(text: str, chars: int) -> str:
 
 
 def _instant(value: object) -> object:
-    if not isinstance(value, str) or not _DATE.match(value.strip()):  # a mere number would be seconds since 1970
+    text = value.strip(EDGES) if isinstance(value, str) else ""
+    if not _DATE.match(text):  # a mere number would be seconds since 1970
         raise ValueError(_AN_INSTANT)
-    return value.strip()
+    return _LOST_PLUS.sub(r"\1+\2", text)
 
 
 def _in_utc(value: datetime) -> datetime:

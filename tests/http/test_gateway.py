@@ -275,6 +275,12 @@ def test_a_bad_query_is_400_with_the_field_named(ring: HttpRing, query: str) -> 
     assert query.split("=", 1)[0] in told["error"]
 
 
+@pytest.mark.parametrize("zone", ["+02:00", "%2B02:00", "+0200", ".500+02:00", "Z%E2%80%AC"])
+def test_an_instant_may_have_the_plus_of_its_zone(ring: HttpRing, zone: str) -> None:
+    answer = ring.get(f"{API}/jobs?since=2099-11-21T08:00:00{zone}")
+    assert (answer.status_code, answer.json()["data"]["jobs"]) == (200, [])
+
+
 def test_health_is_rings_and_more(ring: HttpRing) -> None:
     data = ring.get(f"{API}/meta/health").json()["data"]
     assert (data["status"], data["service"], data["version"]) == ("ok", "ring-mcp-gateway", "v1")
