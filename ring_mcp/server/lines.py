@@ -24,8 +24,19 @@ TOO_LARGE = "\0 too large \0"
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|$)|[\[\]{}]')
 _ID = r'"id"\s*:\s*("(?:[^"\\]|\\.){0,200}"|-?\d{1,18})\s*'
 _FIRST_ID = re.compile(rf"{_ID}[,}}]")
+_FLOAT_ID = re.compile(r'"id"\s*:\s*(-?\d{1,18})\.0+(?=\s*[,}])')
 # Some clients write the id last, after arguments that are too large to be searched.
 _LAST_ID = re.compile(rf'{_ID}(?:,\s*"(?:jsonrpc|method)"\s*:\s*"[^"]{{0,200}}"\s*)*}}\s*$')
+
+
+def with_whole_id(line: str) -> str:
+    """The line with 7 for an id that is written 7.0, as languages do that have one kind of number: the SDK would take
+    the request for a notification, which nobody answers."""
+    head = line[:LOOKED_AT_CHARS]
+    if _FLOAT_ID.search(head) is None:
+        return line
+    found = next((match for at in _names_outside(head) if (match := _FLOAT_ID.match(head, at))), None)
+    return line if found is None else f'{line[: found.start()]}"id": {found[1]}{line[found.end() :]}'
 
 
 def read_again(refused: ValidationError) -> types.JSONRPCMessage | list[types.JSONRPCError]:

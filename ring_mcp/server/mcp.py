@@ -51,13 +51,19 @@ _MAX_PACKED_CHARS = 4 * 1024 * 1024
 
 
 class PackedArguments(ServerMiddleware[Any]):
-    """Reads the arguments of clients that send JSON text, nothing, or an empty list in place of an object."""
+    """Reads the arguments of clients that send JSON text, nothing, or an empty list in place of an object.
+
+    Null in ``_meta`` is "not given", as in arguments: some clients write each field that there is.
+    """
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        given = ctx.params.get("arguments") if ctx.params and ctx.method == "tools/call" else None
-        if given is None or isinstance(given, dict):
-            return await call_next(ctx)
-        return await call_next(replace(ctx, params={**(ctx.params or {}), "arguments": _unpack(given)}))
+        params = dict(ctx.params or {})
+        if isinstance(meta := params.get("_meta"), dict) and None in meta.values():
+            params["_meta"] = {name: value for name, value in meta.items() if value is not None}
+        given = params.get("arguments") if ctx.method == "tools/call" else None
+        if given is not None and not isinstance(given, dict):
+            params["arguments"] = _unpack(given)
+        return await call_next(replace(ctx, params=params) if params != (ctx.params or {}) else ctx)
 
 
 def _unpack(given: Any) -> dict[str, Any]:

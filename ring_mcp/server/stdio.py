@@ -12,7 +12,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,7 +25,7 @@ from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
 
 from ring_mcp.server.bounded_lines import BoundedLines, take_stdin
-from ring_mcp.server.lines import read_again
+from ring_mcp.server.lines import read_again, with_whole_id
 from ring_mcp.server.loop_pipes import LoopLines, LoopWriter, can_wait_for
 from ring_mcp.server.takeover import TakeOver
 
@@ -59,7 +59,8 @@ async def serve_stdio(
     lines, out = await _take_over(front, wire, records=records) if front else (_open_in(), _open_out(wire))
     # The casts: the SDK only iterates over the lines, and only calls ``write`` and ``flush``.
     try:
-        async with stdio_server(cast(anyio.AsyncFile[str], lines), cast(anyio.AsyncFile[str], out)) as (
+        mended = None if lines is None else _mend(lines)
+        async with stdio_server(cast(anyio.AsyncFile[str], mended), cast(anyio.AsyncFile[str], out)) as (
             reading,
             writing,
         ):
@@ -90,6 +91,11 @@ async def _take_over(front: Front, wire: int, *, records: bool) -> tuple[AsyncIt
     await anyio.to_thread.run_sync(front.stop)
     session = TakeOver(front, records=records)
     return session.lines(), session.wrap(_open_out(wire))
+
+
+async def _mend(lines: AsyncIterable[str]) -> AsyncIterator[str]:
+    async for line in lines:
+        yield with_whole_id(line)
 
 
 def _open_in() -> LoopLines | BoundedLines | None:

@@ -12,14 +12,14 @@ import mcp_types as types
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ring_mcp.server.lines import read_again
+from ring_mcp.server.lines import read_again, with_whole_id
 
 _CODES = (types.PARSE_ERROR, types.INVALID_PARAMS)
 
 
 async def answer_strays(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     """Lets ``app`` answer, and says it in our own words if that is 400. A byte order mark in front is no part of a
-    message."""
+    message, and case none of a media type."""
     pieces = list[bytes]()
     held: Message | None = None
 
@@ -28,6 +28,8 @@ async def answer_strays(app: ASGIApp, scope: Scope, receive: Receive, send: Send
         if piece := message.get("body"):
             if not pieces and piece.startswith(BOM_UTF8):
                 message = {**message, "body": piece.removeprefix(BOM_UTF8)}
+            if not pieces and not message.get("more_body"):
+                message = {**message, "body": _with_whole_id(message["body"])}
             pieces.append(message["body"])
         return message
 
@@ -48,7 +50,13 @@ async def answer_strays(app: ASGIApp, scope: Scope, receive: Receive, send: Send
             await send(start)
         await send(message)
 
-    await app(scope, keep, tell)
+    headers = [(name, value.lower() if name == b"content-type" else value) for name, value in scope["headers"]]
+    await app({**scope, "headers": headers}, keep, tell)
+
+
+def _with_whole_id(body: bytes) -> bytes:
+    # Latin-1 keeps every byte, whatever they are.
+    return with_whole_id(body.decode("latin-1")).encode("latin-1")
 
 
 def _retell(answer: Message, body: bytes) -> bytes | None:

@@ -67,3 +67,13 @@ def test_what_the_sdk_says_of_something_else_stays(ring: HttpRing, headers: dict
     assert answer.status_code == 400
     assert said in answer.text
     assert int(answer.headers["content-length"]) == len(answer.content)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [(PING, "Application/JSON; Charset=UTF-8"), (PING.replace(b"1,", b"1.0,"), "application/json")],
+)
+def test_a_message_is_one_however_its_sender_writes(ring: HttpRing, body: bytes, content_type: str) -> None:
+    with ring.client() as client:
+        answer = client.post("/mcp", content=body, headers={**ACCEPT, "content-type": content_type})
+    assert (answer.status_code, '"id":1,"result":{}' in answer.text) == (200, True)

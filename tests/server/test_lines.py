@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ring_mcp.server.bounded_lines import BoundedLines
-from ring_mcp.server.lines import TOO_LARGE
+from ring_mcp.server.lines import TOO_LARGE, with_whole_id
 from tests.server.wire import LEGACY, MODERN, RingProcess
 
 INVALID_REQUEST, INVALID_PARAMS, PARSE_ERROR = -32600, -32602, -32700
@@ -59,6 +59,20 @@ def test_a_request_with_an_id_is_answered_whatever_is_wrong_with_it(
     assert message["error"]["code"] == code
     assert message["error"]["message"]
     assert not ring.health().is_error
+
+
+def test_an_id_of_a_language_without_whole_numbers_is_answered(ring: RingProcess) -> None:
+    assert not ring.health().is_error
+    ring.send_line(b'{"jsonrpc": "2.0", "method": "ping", "params": {"id": 8.0}, "id" : 921.0}')
+    assert ring.answer(921)[0]["result"] == {}
+
+
+@pytest.mark.parametrize(
+    "same", ['{"a": {"id": 7.0}}', '{"id": 7.5}', '{"id": "7.0"}', '{"id": 7}', '{"x": "\\"id\\": 7.0,"}']
+)
+def test_only_an_id_of_its_own_is_made_whole(same: str) -> None:
+    assert with_whole_id(same) == same
+    assert with_whole_id(f'{{"id":-7.00,{same[1:]}') == f'{{"id": -7,{same[1:]}'
 
 
 def test_every_request_of_a_batch_is_told_that_there_are_none(ring: RingProcess) -> None:

@@ -81,6 +81,12 @@ def test_lines_that_are_no_messages_are_survived(ring: RingProcess) -> None:
     assert ring.stray == []
 
 
+@pytest.mark.parametrize("meta", [{"progressToken": None}, {"progressToken": None, "com.example/x": 1}, None])
+def test_null_beside_the_arguments_is_not_given(ring: RingProcess, meta: object) -> None:
+    asked = {"name": "ring-image-create", "arguments": {"prompt": "a boat", "dryRun": True}, "_meta": meta}
+    assert ring.request("tools/call", asked)["structuredContent"]["success"]
+
+
 def test_an_unknown_method_is_a_protocol_error(ring: RingProcess) -> None:
     assert ring.refusal("tools/sing")["code"] == -32601
 
