@@ -241,6 +241,17 @@ WaitSeconds = Annotated[float, Field(ge=0, le=MAX_WAIT_S), BeforeValidator(secon
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(dollars)]
 
 
+def spelled(pattern: str, due: str) -> tuple[object, ...]:
+    """As ``pattern`` in a schema, and as ``due`` in a refusal: who writes a script reads no patterns."""
+
+    def check(text: str) -> str:
+        if re.search(pattern.replace("$", r"\Z"), text) is None:
+            raise ValueError(due)
+        return text
+
+    return Field(json_schema_extra={"pattern": pattern}), AfterValidator(check)
+
+
 def as_decimal(amount: float | None) -> Decimal | None:
     """The amount exactly as it was written: 0.07 is seven cents."""
     return None if amount is None else Decimal(str(amount))

@@ -33,6 +33,7 @@ from ring_mcp.domain.fields import (
     Text,
     as_name,
     sendable,
+    spelled,
     tidy,
 )
 from ring_mcp.domain.thumbnails import ThumbnailFields
@@ -115,14 +116,16 @@ Source = Annotated[Address, StringConstraints(strip_whitespace=True)]
 Directions = Annotated[Prose, AfterValidator(_placeholders_in_cast)]
 CastId = Annotated[
     str,
-    Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=_MAX_SHOWN_CHARS),
+    Field(max_length=_MAX_SHOWN_CHARS),
+    *spelled(r"^[a-z][a-z0-9_]*$", "must be small letters a to z, figures and _ only, and begin with a letter"),
     BeforeValidator(as_name),
     AfterValidator(_once("cast ids")),
 ]
-# It becomes a file's name: no separator, and no dot in front, which hides a file.
+_NAMES_A_FILE = "names a file: letters A to Z, figures, -, _ and . only, 100 at most, and no . in front"
+# No separator, and no dot in front, which hides a file.
 ClipId = Annotated[
     str,
-    Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$"),
+    *spelled(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$", _NAMES_A_FILE),
     BeforeValidator(as_name),
     AfterValidator(_once("clip ids")),
 ]

@@ -56,7 +56,7 @@ def test_every_problem_of_the_file_is_told(path: Path) -> None:
 
     assert str(caught.value).splitlines() == [
         "clips[0].duration: must be at least 1",
-        "clips[1].id: must match ^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$",
+        "clips[1].id: names a file: letters A to Z, figures, -, _ and . only, 100 at most, and no . in front",
         "clips[1].prompt is required",
         "clips[2].id: is the id of an earlier one already",
         "unknown field 'clips[0].aspectRatio', did you mean aspect_ratio? "

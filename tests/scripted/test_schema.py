@@ -136,7 +136,14 @@ NOT_FILE_NAMES = [
 
 @pytest.mark.parametrize("identifier", NOT_FILE_NAMES)
 def test_a_clip_id_that_cannot_name_a_file_everywhere_is_refused(identifier: str) -> None:
-    assert told(**clip(id=identifier)).startswith(("clips[0].id: must match", "clips[0].id is required"))
+    assert told(**clip(id=identifier)).startswith(("clips[0].id: names a file: letters", "clips[0].id is required"))
+
+
+def test_the_id_of_a_cast_is_told_without_a_pattern() -> None:
+    cast = [{"id": "Anna", "description": "a woman"}]
+    assert told(cast=cast).splitlines()[0] == (
+        "cast[0].id: must be small letters a to z, figures and _ only, and begin with a letter"
+    )
 
 
 @pytest.mark.parametrize("identifier", ["clip-01_scene", "1", "A.b-c_d", "a" * 100])
@@ -164,7 +171,7 @@ def test_all_problems_are_told_at_once() -> None:
     assert told(requestID="r", setting="{{x}}", clips=clips).splitlines() == [
         "setting: 'x' is not in the cast (it is empty)",
         "clips[0].duration: must be at least 1",
-        "clips[1].id: must match ^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$",
+        "clips[1].id: names a file: letters A to Z, figures, -, _ and . only, 100 at most, and no . in front",
         "clips[2].duration is required",
         f"unknown field 'clips[1].scen', did you mean scene? (allowed: {CLIP_FIELDS})",
         "unknown field 'requestID', did you mean requestId? (allowed: $schema, schemaVersion, requestId, project, "
