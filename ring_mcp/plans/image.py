@@ -124,7 +124,9 @@ def plan_image(
     if request.seed is not None and not model.takes_seed:
         warnings.append(f"seed was not used: {name} has no seed, so the same prompt gives another picture each time")
 
-    quality = _quality(request, name, model, presets)
+    # "auto" is the provider's own word for a quality that is left out.
+    asked_quality = None if choose(request.quality or "", ("auto",)) else request.quality
+    quality = _quality(asked_quality, request, name, model, presets)
     # Without a price nothing could be reserved, and no cap would hold it.
     if model.prices is None:
         raise InvalidRequest(f"model {name} has no price in presets.json, so it is not called")
@@ -155,7 +157,7 @@ def plan_image(
         aspect_ratio=aspect_ratio,
         resolution=resolution,
         quality=quality,
-        asked_quality=quality if request.quality else None,
+        asked_quality=quality if asked_quality else None,
         reference_images=request.reference_images,
         # Dropped where it means nothing: two requests that make the same picture are to have the same hash.
         seed=request.seed if model.takes_seed else None,
@@ -221,11 +223,11 @@ def _ratio_of_edit(request: ImageRequest, name: str, model: ImageModel, warnings
     return asked
 
 
-def _quality(request: ImageRequest, name: str, model: ImageModel, presets: Presets) -> str | None:
+def _quality(asked: str | None, request: ImageRequest, name: str, model: ImageModel, presets: Presets) -> str | None:
     """What is made and priced; the provider's own default for edits is another than for pictures from nothing."""
-    if request.quality is None:
+    if asked is None:
         return (model.default_edit_quality if request.reference_images else None) or model.default_quality
     if not model.qualities:
         others = join_names(takers(presets.image_models, lambda m: m.qualities))
         raise InvalidRequest(f"model {name} has no quality to choose; leave quality out, or use {others}")
-    return choice("quality", request.quality, model.qualities, name)
+    return choice("quality", asked, model.qualities, name)

@@ -178,10 +178,13 @@ def provider_named(wanted: str, known: Iterable[ProviderName], field: str = "pro
 
 
 def model_named(wanted: str, models: Mapping[str, M]) -> str | None:
-    """The model that ``wanted`` spells, also behind its provider's name or the prefix ``models/``."""
-    whose, _, name = wanted.rpartition("/")
+    """The model that ``wanted`` spells, also behind its provider's name, its family's as routers write it
+    (``gemini/gemini-3-pro-image``), or the prefix ``models/``."""
+    *_, whose, name = ["", *wanted.rsplit("/", 2)]
     found = choose(name, models)
-    return found if not whose or (found and choose(whose, (models[found].provider, "models"))) else None
+    if found is None or not whose:
+        return found
+    return found if choose(whose, (models[found].provider, "models", found.split("-")[0])) else None
 
 
 def provider_of(wanted: str | None, models: Mapping[str, M]) -> ProviderName | None:

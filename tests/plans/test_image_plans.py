@@ -360,6 +360,9 @@ def test_rings_own_arguments_cost_what_they_did_when_ours_are_absent() -> None:
     [
         ({"quality": "low"}, "low", "low", "0.06"),
         ({"quality": "Medium"}, "medium", "medium", "0.08"),
+        ({"quality": " Auto"}, "low", None, "0.06"),
+        ({"quality": "auto", "reference_images": (PICTURE,)}, "medium", None, "0.09"),
+        ({"quality": "auto", "model": XAI_OLD}, None, None, "0.02"),
         ({"quality": "medium", "resolution": "1k", "n": 3}, "medium", "medium", "0.18"),
         ({"reference_images": (PICTURE,)}, "medium", None, "0.09"),
         ({"reference_images": (PICTURE,) * 5, "quality": "low", "n": 2}, "low", "low", "0.17"),
@@ -482,7 +485,11 @@ def test_a_size_of_presets_json_is_nobodys_variable() -> None:
     assert refusal(settings=settings, presets=presets).startswith("resolution must be one of ")
 
 
-@pytest.mark.parametrize("model", [GOOGLE, f"google/{GOOGLE}", f"models/{GOOGLE}"])
+@pytest.mark.parametrize(
+    "model",
+    [GOOGLE, f"google/{GOOGLE}", f"models/{GOOGLE}", f"gemini/{GOOGLE}", f"publishers/google/models/{GOOGLE}",
+     f"router/Google/{GOOGLE}"],
+)  # fmt: skip
 def test_a_model_alone_says_whose_it_is_with_a_word(model: str) -> None:
     made = plan(model=model)
     assert (made.provider, made.model, made.requested_model) == ("google", GOOGLE, GOOGLE)
