@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -146,6 +147,8 @@ def address(value: object) -> object:
     """The address in an object that has one, as results of ours, other services and MCP have it; else as it is."""
     if isinstance(value, list | tuple) and len(value) == 1:
         value = value[0]
+    if isinstance(value, str) and (packed := _unpacked(value)) is not None:
+        return found if isinstance(found := address(packed), str) else value
     if not isinstance(value, Mapping):
         return value
     # What stands at its top first: an object may tell of its source beside its own address.
@@ -163,6 +166,16 @@ def address(value: object) -> object:
     if inner is None and job is not None:
         return f"ring://jobs/{job}"
     return value if inner is None else inner
+
+
+def _unpacked(text: str) -> object:
+    """The object or list that is JSON text; None for any other text."""
+    if text.lstrip(EDGES)[:1] not in ("{", "["):
+        return None
+    try:
+        return json.loads(text.strip(EDGES))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _can_be_read(address: object) -> bool:

@@ -249,6 +249,17 @@ def test_a_value_is_read_from_what_stands_around_it(name: str, said: object, mea
     assert getattr(VideoCreateArguments.parse({"prompt": "x", name: said}), name) == meant
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [('{"url": "https://x.org/a.jpg"}', "https://x.org/a.jpg"), (' ["https://x.org/a.jpg"]\n', "https://x.org/a.jpg"),
+     ('{"type": "image", "data": "AAAA", "mimeType": "image/png"}', "data:image/png;base64,AAAA"),
+     ('["a", "b"]', '["a", "b"]'), ("[x](https://x.org)", "[x](https://x.org)"), ("[" * 60_000, "[" * 60_000),
+     ('{"alt": "x"}', '{"alt": "x"}')],
+)  # fmt: skip
+def test_an_address_may_be_in_an_object_that_is_text(said: str, meant: str) -> None:
+    assert VideoCreateArguments.parse({"prompt": "x", "imageUrl": said}).image_url == meant
+
+
 # A file's properties on Windows, a chat on a phone, a PDF, Korean and Braille each leave one of their own.
 UNSEEN = "\u2003\u2028\x85\u00ad\u061c\u180e\u202a\u202c\u2066\u2069\u2062\u2800\u3164\uffa0\ufe0f\ufffc\U000e0020"
 
