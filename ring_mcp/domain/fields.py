@@ -147,7 +147,7 @@ def address(value: object) -> object:
     """The address in an object that has one, as results of ours, other services and MCP have it; else as it is."""
     if isinstance(value, list | tuple) and len(value) == 1:
         value = value[0]
-    if isinstance(value, str) and (packed := _unpacked(value)) is not None:
+    if isinstance(value, str) and (packed := _unpack(value)) is not None:
         return found if isinstance(found := address(packed), str) else value
     if not isinstance(value, Mapping):
         return value
@@ -168,7 +168,7 @@ def address(value: object) -> object:
     return value if inner is None else inner
 
 
-def _unpacked(text: str) -> object:
+def _unpack(text: str) -> object:
     """The object or list that is JSON text; None for any other text."""
     if text.lstrip(EDGES)[:1] not in ("{", "["):
         return None
@@ -254,7 +254,7 @@ WaitSeconds = Annotated[float, Field(ge=0, le=MAX_WAIT_S), BeforeValidator(secon
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(dollars)]
 
 
-def spelled(pattern: str, due: str) -> tuple[object, ...]:
+def require_spelling(pattern: str, due: str) -> tuple[object, ...]:
     """As ``pattern`` in a schema, and as ``due`` in a refusal: who writes a script reads no patterns."""
 
     def check(text: str) -> str:

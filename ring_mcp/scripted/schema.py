@@ -32,8 +32,8 @@ from ring_mcp.domain.fields import (
     Strict,
     Text,
     as_name,
+    require_spelling,
     sendable,
-    spelled,
     tidy,
 )
 from ring_mcp.domain.thumbnails import ThumbnailFields
@@ -117,7 +117,9 @@ Directions = Annotated[Prose, AfterValidator(_placeholders_in_cast)]
 CastId = Annotated[
     str,
     Field(max_length=_MAX_SHOWN_CHARS),
-    *spelled(r"^[a-z][a-z0-9_]*$", "must be small letters a to z, figures and _ only, and begin with a letter"),
+    *require_spelling(
+        r"^[a-z][a-z0-9_]*$", "must be small letters a to z, figures and _ only, and begin with a letter"
+    ),
     BeforeValidator(as_name),
     AfterValidator(_once("cast ids")),
 ]
@@ -125,7 +127,7 @@ _NAMES_A_FILE = "names a file: letters A to Z, figures, -, _ and . only, 100 at 
 # No separator, and no dot in front, which hides a file.
 ClipId = Annotated[
     str,
-    *spelled(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$", _NAMES_A_FILE),
+    *require_spelling(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$", _NAMES_A_FILE),
     BeforeValidator(as_name),
     AfterValidator(_once("clip ids")),
 ]
