@@ -15,7 +15,6 @@ _WORDS: Mapping[str, str] = {
     "string_type": "must be text",
     "string_unicode": "must be valid Unicode text",
     "string_too_long": "may have {max_length} characters at most",
-    "string_pattern_mismatch": "must match {pattern}",
     "string_too_short": "may not be empty",
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
