@@ -29,6 +29,11 @@ _MAX_CHARS = 1_000
 _SHORTEST_PART = 3
 
 
+def strip_edges(text: str) -> str:
+    """``text`` without blanks of any kind around it: with one that nobody sees it would be another key."""
+    return text.strip(EDGES)
+
+
 class Spellings:
     """The allowed values, each folded once, for code that chooses often."""
 

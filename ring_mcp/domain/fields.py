@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from ring_mcp.domain.choices import EDGES, QUOTES
+from ring_mcp.domain.choices import EDGES, QUOTES, strip_edges
 
 MAX_WAIT_S = 3600.0
 
@@ -235,7 +235,7 @@ Name = Annotated[str, BeforeValidator(as_name), AfterValidator(sendable)]
 
 Address = Annotated[str, BeforeValidator(address), AfterValidator(sendable)]
 ShortText = Annotated[
-    str, Field(max_length=200), BeforeValidator(as_name), AfterValidator(sendable), AfterValidator(str.strip)
+    str, Field(max_length=200), BeforeValidator(as_name), AfterValidator(sendable), AfterValidator(strip_edges)
 ]
 Words = Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(sendable), PROSE]
 Key = Annotated[
@@ -243,7 +243,7 @@ Key = Annotated[
     Field(min_length=1, max_length=200),
     BeforeValidator(as_name),
     AfterValidator(sendable),
-    AfterValidator(str.strip),
+    AfterValidator(strip_edges),
 ]
 JobId = Annotated[str, Field(max_length=200), BeforeValidator(job_id), AfterValidator(sendable), SEPARATED]
 Flag = Annotated[bool, BeforeValidator(flag)]

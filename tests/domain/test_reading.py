@@ -270,6 +270,8 @@ def test_what_cannot_be_seen_around_a_value_is_none_of_it(unseen: str) -> None:
     read = ImageCreateArguments.parse({"prompt": "x", "referenceImages": f'{unseen}["file_a"]{unseen}', **around})
     assert (read.n, read.aspect_ratio, read.provider) == (2, f"{unseen}16x9{unseen}", None)
     assert read.reference_images == ["file_a"]
+    named = ImageCreateArguments.parse({"prompt": "x", "idempotencyKey": f"{unseen}k{unseen}", "refCode": f"r{unseen}"})
+    assert (named.idempotency_key, named.ref_code) == ("k", "r")
     with pytest.raises(InvalidRequest, match="prompt is required"):
         ImageCreateArguments.parse({"prompt": unseen * 3})
 
