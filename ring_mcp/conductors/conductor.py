@@ -42,7 +42,7 @@ class Conductor(ABC, Generic[RequestT, ResultT, SettingsT]):
         by their jobs. Raises what ``generate`` raises, except CapExceeded: a cap that would refuse is a warning.
         """
         plan = await self.look(request, actor_id=actor_id)
-        return self._narrow(await self._calls.quote(plan, request.max_usd, actor_id))
+        return self._narrow(await self._calls.quote(plan, request.max_usd, actor_id, request.idempotency_key))
 
     async def look(self, request: RequestT, *, actor_id: str | None) -> Plan:
         """The plan of this actor's request, checked. Spends nothing. Raises what ``quote`` raises."""

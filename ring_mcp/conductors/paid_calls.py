@@ -129,13 +129,16 @@ class PaidCalls:
             raise InvalidRequest(f"{field}: job {job.id} is {job.state} and has no result; ring-job-get waits for it")
         return job
 
-    async def quote(self, plan: Plan, max_usd: Decimal | None = None, actor_id: str | None = None) -> JobResult:
+    async def quote(
+        self, plan: Plan, max_usd: Decimal | None = None, actor_id: str | None = None, key: str | None = None
+    ) -> JobResult:
         """The plan with each price, the total, what the caps leave, and whether they would refuse. Spends nothing.
 
-        ``actor_id``: who would call. A still that this actor has paid for and not used yet costs nothing.
+        ``actor_id``: who would call, with the idempotency key ``key``; raises InvalidRequest if it has another request.
+        A still that this actor has paid for and not used yet costs nothing.
         """
-        still = plan.first_frame if isinstance(plan, VideoPlan) else None
-        # The paid call would take it, so the quote must not count it.
+        stands = None if key is None or actor_id is None else await self._find_same(plan, actor_id, key)
+        still = plan.first_frame if isinstance(plan, VideoPlan) else None  # the paid call takes one that waits for it
         paid = await self._opening.find_unused_still(plan, actor_id) if actor_id is not None else None
         lines = [*plan.prices, *(still.prices if still and paid is None else ())]
         total = add_up(lines)
@@ -150,6 +153,8 @@ class PaidCalls:
             notes.append(f"{actor_id} may look and not spend: it would be refused")
         if max_usd is not None and total > max_usd:
             notes.append(f"this call needs {usd(total)} and maxUsd is {usd(max_usd)}: it would be refused")
+        if stands is not None:
+            notes.append(f"idempotencyKey stands for this request already: job {stands.id} is joined, nothing is paid")
         if paid is not None:
             notes.append(f"the first frame of job {paid.id} is taken, which was paid for and has no clip yet")
         return quote_result(
@@ -161,6 +166,13 @@ class PaidCalls:
             warnings=(*plan.warnings, *notes) or None,
             sandbox=self._sandbox or None,
         )
+
+    async def _find_same(self, plan: Plan, actor_id: str, key: str) -> Job | None:
+        # The key alone first: most are new, and what is given along need not be kept for a quote.
+        if (job := await self.find(actor_id, key)) is None:
+            return None
+        plan = await self._inputs.keep(plan)
+        return job if (await self._opening.look(plan, actor_id=actor_id, idempotency_key=key)).stands else None
 
     async def make(
         self,

@@ -122,6 +122,19 @@ async def test_the_same_key_is_the_same_picture_for_good(sandbox: SandboxServer,
         assert charges(sandbox) == 1
 
 
+async def test_a_quote_says_what_its_key_stands_for(sandbox: SandboxServer, tmp_path: Path) -> None:
+    keyed = ImageRequest(prompt="a cat", idempotency_key="k1")
+    async with running(sandbox, tmp_path) as app:
+        assert not (await app.images.quote(keyed, actor_id=ACTOR)).warnings
+        made = await app.images.generate(keyed, actor_id=ACTOR)
+        again = await app.images.quote(keyed, actor_id=ACTOR)
+        assert [f"job {made.job_id} is joined" in warning for warning in again.warnings or ()] == [True]
+        with pytest.raises(InvalidRequest, match="already stands for another request"):
+            await app.images.quote(ImageRequest(prompt="a dog", idempotency_key="k1"), actor_id=ACTOR)
+        assert not (await app.images.quote(keyed, actor_id="somebody else")).warnings
+        assert charges(sandbox) == 1
+
+
 async def test_a_key_may_be_used_again_after_an_attempt_that_cost_nothing(
     sandbox: SandboxServer, tmp_path: Path
 ) -> None:
