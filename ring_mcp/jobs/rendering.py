@@ -122,9 +122,9 @@ class Rendering:
             return Park(trouble, slow_look_s(self.count_age_s(record)))
         # Written once, with the third: an outage of the provider must not write every row at every look.
         await record.note(replace(job, failure=trouble), write=trouble.seen == _TOLD_AFTER)
-        asked_s = exc.retry_after_s or 0.0 if isinstance(exc, RateLimited) else 0.0
         own_s = back_off_s(tries, self._pace[job.kind].poll_interval_s, MAX_PAUSE_S)
-        return Pause(min(MAX_PAUSE_S, max(asked_s, own_s)), failed=True)
+        asked_s = exc.retry_after_s if isinstance(exc, RateLimited) else None
+        return Pause(min(MAX_PAUSE_S, max(asked_s or own_s, own_s)), failed=True)
 
     async def _suspect_gone(self, record: JobRecord, exc: JobExpired) -> Pause | None:
         """The provider says that it has no such job, which is believed once it has said so often enough."""

@@ -386,6 +386,9 @@ def test_plus_signs_that_a_form_took_for_blanks_are_put_back(tmp_path: Path) -> 
         ("AAA \nBBA", "AAABBA=="),  # whoever breaks lines has no form
         ("AAA \tBBA", "AAABBA=="),
         ("AAA \rBBA", "AAABBA=="),
+        ("AAAA \nBBBB", "AAAABBBB"),  # nor if by its length alone it could be a plus sign and nothing else
+        ("AAAA \tBBBB", "AAAABBBB"),
+        ("AAAA \rBBBB", "AAAABBBB"),
     ],
 )
 def test_one_blank_is_a_plus_sign_where_nothing_else_fits(given: str, meant: str, tmp_path: Path) -> None:
