@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -118,6 +119,18 @@ async def test_the_first_look_goes_out_while_the_handle_is_written(engine: Engin
     assert record.first_look is not None
     assert await record.first_look == Running()
     assert written == [1], "the intent alone"
+
+
+async def test_a_first_look_that_fails_unseen_is_no_noise(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    """As where the process stops when the handle is written: its error would be told of long after, and of no job."""
+    engine.pictures.looks.append(ProviderUnavailable("503"))
+    record = engine.record(await engine.new())
+    await engine.submitting.submit(record)
+    assert record.first_look is not None
+    await asyncio.wait({record.first_look}, timeout=60)
+    record.first_look = None
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_no_look_is_begun_at_what_came_with_the_answer(engine: Engine) -> None:
