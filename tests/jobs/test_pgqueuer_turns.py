@@ -222,6 +222,13 @@ async def test_a_job_that_is_being_taken_at_the_end_is_not_begun(engine: Engine,
 # What is opened and asked for here
 
 
+async def test_tasks_are_taken_before_the_first_round_has_ended(engine: Engine, given: Given) -> None:
+    """It begins with what was kept aside, and a ledger that will not have that keeps it from ending."""
+    job = await engine.new()
+    await engine.queue.start(take_over=True)
+    assert tasks.name_entrypoint(job.account, sandbox=False) in given.registered
+
+
 async def test_what_is_opened_where_tasks_are_taken_has_its_entrypoint(engine: Engine, given: Given) -> None:
     await engine.queue.start(take_over=True)
     job = await engine.new()

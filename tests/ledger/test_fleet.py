@@ -67,6 +67,15 @@ async def test_wrong_counts_are_found_and_made_right(database: LedgerDatabase) -
         assert await counts(ledger) == {"planned": 1}
 
 
+async def test_a_day_may_have_the_right_money_of_too_many_jobs(database: LedgerDatabase) -> None:
+    async with database.started() as ledger:
+        await ledger.open(planned(), NO_CAPS)
+        database.query("UPDATE media_job_days SET jobs = jobs + 1")
+        [wrong] = await ledger.find_wrong_sums()
+        assert wrong.what.startswith("US dollars of +1 jobs of ")
+        assert wrong.too_much == Decimal(0)
+
+
 async def test_a_sum_in_parts_is_the_sum_of_its_parts(postgres: LedgerDatabase) -> None:
     """As PostgreSQL keeps it, so that writers seldom wait for each other."""
     async with postgres.started() as ledger:

@@ -474,3 +474,4 @@ def test_a_failed_job_of_any_shape_is_one_line(body: dict[str, Any]) -> None:
 
 def test_a_blank_error_gives_way_to_what_stands_beside_it() -> None:
     assert error_text(reply(400, {"error": " ", "message": "the prompt is too long"})) == "the prompt is too long"
+    assert error_text(reply(400, {"error": " ", "code": "prompt_too_long"})) == "prompt_too_long"
