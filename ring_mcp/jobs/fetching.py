@@ -73,12 +73,11 @@ class Fetching:
             return False
         return True
 
-    async def _fetch(self, job: Job, index: int, is_last: bool) -> MediaFile:
+    async def _fetch(self, job: Job, index: int, is_last: bool, is_taken: bool = False) -> MediaFile:
         path, output = self.path_of(job, index), job.outputs[index]
         only_copy = output.spool_path is not None
-        is_taken = False
         if only_copy or path.exists():
-            is_taken = is_last or _waits_for_storage(job)
+            is_taken = is_taken or is_last or _waits_for_storage(job)
             await self._bring(job, path)
             size_bytes, sha256 = await asyncio.to_thread(hash_file, path)
         else:
@@ -104,6 +103,9 @@ class Fetching:
             short = _doubt_length(job, media)
             if short is not None and not (only_copy or is_taken or came_often(job)):
                 raise ProviderBadReply(short)
+            # Nothing better will come; but more of it may have come before.
+            if (short or media.doubt) and came_often(job) and _has_longer_aside(path) and self.take_refused(job, index):
+                return await self._fetch(job, index, is_last, is_taken=True)
             if short is None or media.doubt is not None:
                 return media
             return replace(media, doubt=short if is_last else f"{short}: if it ends early, {ELSEWHERE}")
@@ -163,12 +165,16 @@ def _doubt_length(job: Job, media: MediaFile) -> str | None:
 
 def _set_aside(path: Path) -> None:
     """Keep the longest of what was refused: its address may serve nothing any more before it serves the whole."""
-    aside = path.with_suffix(_REFUSED)
     with contextlib.suppress(FileNotFoundError):
-        if may_be_media(path) and not (aside.exists() and aside.stat().st_size > path.stat().st_size):
-            path.replace(aside)
+        if may_be_media(path) and not _has_longer_aside(path):
+            path.replace(path.with_suffix(_REFUSED))
         else:
             path.unlink()
+
+
+def _has_longer_aside(path: Path) -> bool:
+    aside = path.with_suffix(_REFUSED)
+    return aside.exists() and aside.stat().st_size > path.stat().st_size
 
 
 def _name_parts(path: Path) -> Iterator[Path]:

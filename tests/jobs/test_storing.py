@@ -804,6 +804,17 @@ async def test_what_breaks_after_a_cut_download_is_told(engine: Engine) -> None:
     assert (failure.message, failure.billed) == ("HTTP 502", "yes")
 
 
+async def test_of_many_cut_downloads_the_longest_is_taken(engine: Engine, clock: FakeClock) -> None:
+    whole = FILES["mp4"]
+    job = await stored_in_the_end(engine, clock, whole[:-200], whole[:-100], *[whole[:-300]] * 99)
+    (asset,), (warning,) = job.assets, job.warnings
+    assert (job.state, asset.size_bytes) == (JobState.DONE, len(whole) - 100)
+    assert asset.sha256 == hashlib.sha256(whole[:-100]).hexdigest()
+    assert f"an incomplete MP4 file of {len(whole) - 100} bytes" in warning
+    assert len(engine.clips.fetched) == TRIES_BEFORE_CUT_IS_TAKEN + 1
+    assert spooled(engine) == []
+
+
 @pytest.mark.parametrize("word", [JobExpired("no such job"), None], ids=["its job is gone", "its job is done"])
 @pytest.mark.parametrize("troubles", [[], [AWAY]], ids=["", "its storage is away"])
 async def test_a_cut_clip_is_better_than_none(
