@@ -215,20 +215,21 @@ class Submitting:
         """Somebody else's submit without an answer on record: unknown, once nobody can write that answer any more."""
         job = record.job
         assert job.submit_deadline_at is not None, "the table has a CHECK for this"
+        now = record.now  # one for all: if the deadline passes meanwhile, nobody has looked for mere pictures yet
         try:
             # In this order: a courier lets go after it has written, so that nothing falls between the two looks.
             if await asyncio.to_thread(self._answers.is_awaited, job.id):
-                if record.now > job.submit_deadline_at and job.failure is None:
-                    await record.note(replace(job, failure=note_trouble(job, _HELD_UP, record.now)), write=True)
+                if now > job.submit_deadline_at and job.failure is None:
+                    await record.note(replace(job, failure=note_trouble(job, _HELD_UP, now)), write=True)
                 return Pause(LOOK_FOR_ANSWER_S)
-            answer, wait_s = await self._find_answer(job, is_over=record.now >= job.submit_deadline_at)
+            answer, wait_s = await self._find_answer(job, is_over=now >= job.submit_deadline_at)
         except OSError as exc:  # of this machine: it passes, as where too many files are open
             logger.warning("job %s: its answer cannot be looked for now: %s", job.id, exc.strerror)
             answer, wait_s = None, WAIT_FOR_STORAGE_S
         if answer is not None:
             await write_answer(record, judge(job, answer, self._clock), self._answers)
             return None
-        left_s = (job.submit_deadline_at - record.now).total_seconds() + wait_s
+        left_s = (job.submit_deadline_at - now).total_seconds() + wait_s
         if left_s > 0 and (wait_s or not self._death_is_certain):
             return Pause(min(left_s, LOOK_FOR_OTHERS_S))
         lost = OutcomeUnknown("the server died while the request was under way; it may have been made and billed")

@@ -743,6 +743,22 @@ async def test_pictures_of_a_process_that_is_only_paused_wait_for_the_others(
     assert (await engine.row(job)).state is JobState.STORING
 
 
+async def test_pictures_count_whose_deadline_passes_while_others_are_asked(tmp_path: Path, clock: FakeClock) -> None:
+    class Slow(SharedFolder):
+        async def fetch(self, name: str, path: Path, max_bytes: int) -> bool:
+            clock.advance(2)
+            return await super().fetch(name, path, max_bytes)
+
+    place = Slow(tmp_path / "shared")
+    async with started_engine(tmp_path / "state", clock, death_is_certain=False, shared=place) as engine:
+        job = await orphan(engine)
+        (engine.spool / f"{job.id}-0.inline").write_bytes(b"x")
+        clock.advance(119)
+        assert await engine.submitting.give_up_orphan(engine.record(job)) == Pause(1.0)
+        assert await engine.submitting.give_up_orphan(engine.record(job)) is None
+        assert (await engine.row(job)).state is JobState.STORING
+
+
 async def test_pictures_inside_an_answer_are_shared_where_there_is_no_courier(
     fleet: tuple[Engine, SharedFolder],
 ) -> None:
