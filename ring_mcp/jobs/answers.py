@@ -68,8 +68,9 @@ class Answers:
         return self._path(job_id).exists()
 
     def has_paid(self, job_id: str) -> bool:
-        """Whether this machine has an answer to any attempt that may have cost something. Raises OSError."""
-        found = read_answer_file(self._path(job_id))
+        """Whether this machine has an answer to any attempt that may have cost something, or pictures out of one.
+        Raises OSError."""
+        found = self.read_any(job_id)
         return found is not None and not cost_nothing(found[1])
 
     def holds(self, job_id: str, attempt_token: str | None) -> bool:

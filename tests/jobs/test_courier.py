@@ -185,6 +185,20 @@ async def test_that_nothing_was_sent_replaces_no_answer_that_was_paid(courier: C
     assert answers.read_any(job_id) == ("another", paid)
 
 
+async def test_that_nothing_was_sent_hides_no_picture_of_another_attempt(
+    courier: Courier, answers: Answers, config: Config
+) -> None:
+    """Whose answer is still to come, or never will: it is the result if the ledger has lost that attempt."""
+    job_id = new_id()
+    assert await courier.take(job_id, "token")
+    (config.state_path / "spool" / f"{job_id}-0.inline").write_bytes(b"x")
+    await courier.aclose()
+    await eventually_done(answers, job_id)
+    found = answers.read_any(job_id)
+    assert found is not None
+    assert isinstance(found[1], Finished)
+
+
 async def test_that_nothing_was_sent_replaces_what_cost_nothing(courier: Courier, answers: Answers) -> None:
     job_id = new_id()
     assert await courier.take(job_id, "token")
