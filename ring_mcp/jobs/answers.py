@@ -83,7 +83,8 @@ class Answers:
 
     def _find_pictures(self, job_id: str) -> Finished | None:
         """Pictures out of an answer that was cut off before it was written; their cost is not known."""
-        numbered = list_pictures(self._spool, job_id)
+        # One of which nothing was written yet is none, and would be waited for without end.
+        numbered = {i: path for i, path in list_pictures(self._spool, job_id).items() if path.stat().st_size}
         if not numbered:
             return None
         lost = Output(lost_because="the server died before this one was kept")

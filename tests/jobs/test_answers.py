@@ -169,6 +169,16 @@ def test_pictures_of_an_answer_cut_off_stand_for_it(answers: Answers, tmp_path: 
     )
 
 
+def test_a_picture_of_which_nothing_was_written_is_none(answers: Answers, tmp_path: Path) -> None:
+    """Its process was killed as it began to write."""
+    (tmp_path / "job-1.inline").write_bytes(b"")
+    assert answers.read("job", "token") is None
+    (tmp_path / "job-0.inline").write_bytes(b"x")
+    read = answers.read("job", "token")
+    assert isinstance(read, Finished)
+    assert [output.spool_path for output in read.outputs] == ["job-0.inline"]
+
+
 def test_an_answer_that_was_written_comes_before_the_pictures_that_lie_there(answers: Answers, tmp_path: Path) -> None:
     (tmp_path / "job-0.inline").write_bytes(b"x")
     answers.write("job", "token", Accepted(provider_request_id="r-1"))
