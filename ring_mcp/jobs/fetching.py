@@ -65,12 +65,15 @@ class Fetching:
             raise spool_trouble(exc) from exc
 
     def take_refused(self, job: Job, index: int) -> bool:
-        """Put the best of what was refused of an output where ``fetch`` finds it. False: there is none."""
+        """Put the best of what was refused of an output where ``fetch`` finds it. False: there is none. Raises
+        StorageError: it may lie there."""
         path = self.path_of(job, index)
         try:
             path.with_suffix(_REFUSED).replace(path)
-        except OSError:
+        except FileNotFoundError:
             return False
+        except OSError as exc:
+            raise spool_trouble(exc) from exc
         return True
 
     async def _fetch(self, job: Job, index: int, is_last: bool, is_taken: bool = False) -> MediaFile:

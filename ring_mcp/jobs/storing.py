@@ -189,11 +189,11 @@ class Storing:
     async def _lose_missing(self, record: JobRecord, reason: str, tries: int) -> Pause | Park | None:
         """Give up what is not stored. What was fetched of it before, and refused, is better than nothing."""
         for index in self._find_missing(record.job):
-            if self._fetching.take_refused(record.job, index):
-                try:
+            try:
+                if self._fetching.take_refused(record.job, index):
                     await self._store_one(record, index, is_last=True)
-                except StorageError as exc:
-                    return await self._rest(record, exc, tries)
+            except StorageError as exc:
+                return await self._rest(record, exc, tries)
         if record.job.is_settled:
             return None
         missing = self._find_missing(record.job)

@@ -804,6 +804,23 @@ async def test_what_breaks_after_a_cut_download_is_told(engine: Engine) -> None:
     assert (failure.message, failure.billed) == ("HTTP 502", "yes")
 
 
+async def test_a_cut_clip_is_not_lost_while_its_folder_cannot_be_used(engine: Engine) -> None:
+    record = await storing_job(engine, plan=clip_plan())
+    engine.clips.files += [FILES["mp4"][:-100]]
+    await engine.storing.store(record, 0)
+    aside = engine.spool.with_name("aside")
+    engine.spool.rename(aside)
+    engine.spool.write_text("a file where the folder should be")
+    assert await engine.storing._lose_missing(record, "nothing is served any more", 0) == Pause(
+        FIRST_PAUSE_S, failed=True
+    )
+    assert record.job.state is JobState.STORING
+    engine.spool.unlink()
+    aside.rename(engine.spool)
+    assert await engine.storing._lose_missing(record, "nothing is served any more", 0) is None
+    assert (record.job.state, len(record.job.assets)) == (JobState.DONE, 1)
+
+
 async def test_of_many_cut_downloads_the_longest_is_taken(engine: Engine, clock: FakeClock) -> None:
     whole = FILES["mp4"]
     job = await stored_in_the_end(engine, clock, whole[:-200], whole[:-100], *[whole[:-300]] * 99)
