@@ -222,7 +222,7 @@ class Submitting:
                 if now > job.submit_deadline_at and job.failure is None:
                     await record.note(replace(job, failure=note_trouble(job, _HELD_UP, now)), write=True)
                 return Pause(LOOK_FOR_ANSWER_S)
-            answer, wait_s = await self._find_answer(job, is_over=now >= job.submit_deadline_at)
+            answer, wait_s = await self._find_answer(job, over_s=(now - job.submit_deadline_at).total_seconds())
         except OSError as exc:  # of this machine: it passes, as where too many files are open
             logger.warning("job %s: its answer cannot be looked for now: %s", job.id, exc.strerror)
             answer, wait_s = None, WAIT_FOR_STORAGE_S
@@ -236,9 +236,9 @@ class Submitting:
         await record.write(lose_track(job, lost))
         return None
 
-    async def _find_answer(self, job: Job, *, is_over: bool) -> tuple[Answer | None, float]:
+    async def _find_answer(self, job: Job, *, over_s: float) -> tuple[Answer | None, float]:
         """The answer, on this machine or shared by another; and how much longer than the deadline it is waited for.
-        ``is_over``: the deadline has passed. Raises OSError.
+        ``over_s``: how long ago the deadline was. Raises OSError.
         """
         if not await asyncio.to_thread(self._answers.holds, job.id, job.attempt_token):
             try:
@@ -248,9 +248,10 @@ class Submitting:
                 pass
             except StorageError:
                 # It may lie there. An answer wins over "unknown", but a person might settle it by hand before.
-                return None, WAIT_FOR_STORAGE_S
+                if over_s < WAIT_FOR_STORAGE_S:
+                    return None, WAIT_FOR_STORAGE_S
             # A process that was only paused may be about to write the other pictures, and its answer.
-            if not (is_over or self._death_is_certain):
+            if not (over_s >= 0 or self._death_is_certain):
                 return None, 0.0
         # Last, pictures that lie here without an answer: only their own machine may say that it was cut off.
         return await asyncio.to_thread(self._answers.read, job.id, job.attempt_token), 0.0

@@ -743,6 +743,20 @@ async def test_pictures_of_a_process_that_is_only_paused_wait_for_the_others(
     assert (await engine.row(job)).state is JobState.STORING
 
 
+async def test_pictures_count_where_the_storage_stays_away(
+    fleet: tuple[Engine, SharedFolder], clock: FakeClock
+) -> None:
+    engine, place = fleet
+    place.trouble = StorageError("the bucket is away")
+    job = await orphan(engine)
+    (engine.spool / f"{job.id}-0.inline").write_bytes(b"x")
+    clock.advance(120 + WAIT_FOR_STORAGE_S - 1)
+    assert await engine.submitting.give_up_orphan(engine.record(job)) == Pause(1.0)
+    clock.advance(1)
+    assert await engine.submitting.give_up_orphan(engine.record(job)) is None
+    assert (await engine.row(job)).state is JobState.STORING
+
+
 async def test_pictures_count_whose_deadline_passes_while_others_are_asked(tmp_path: Path, clock: FakeClock) -> None:
     class Slow(SharedFolder):
         async def fetch(self, name: str, path: Path, max_bytes: int) -> bool:
