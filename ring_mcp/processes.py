@@ -12,6 +12,9 @@ from pathlib import Path
 from ring_mcp.config import Config, child_environment, dump_config
 from ring_mcp.media.decoding import Decoder, Decoders
 
+_MACHINE = 0xEFFFFFFC
+"""Linux's number of the processes of the machine itself; those of a container have another."""
+
 
 def start_courier(config: Config, theirs: socket.socket) -> int:
     """Start ``ring_mcp.courier`` at the other end of the socket, detached from terminal, group and parent.
@@ -36,9 +39,16 @@ def start_courier(config: Config, theirs: socket.socket) -> int:
 
 
 def take_others_along() -> bool:
-    """Whether with this process all others here may end, the courier as well: it is the first one of a container, or
-    was started by that one."""
-    return 1 in (os.getpid(), os.getppid())
+    """Whether with this process all others here may end, the courier as well: it runs in a container, whose first one
+    may wait for it alone, or was started by a service manager."""
+    return os.getppid() == 1 or _is_in_container()
+
+
+def _is_in_container() -> bool:
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino != _MACHINE
+    except OSError:  # not Linux, or without /proc
+        return os.getpid() == 1
 
 
 @cache

@@ -194,8 +194,9 @@ def has_containers() -> bool:
 
 
 @pytest.mark.skipif(not has_containers(), reason="nothing can be run as in a container here")
+@pytest.mark.parametrize("shells", [0, 2], ids=["is the first process", "is started by a shell's shell"])
 def test_a_container_that_ends_takes_no_picture_inside_answers_along(
-    env: dict[str, str], tmp_path: Path, sandbox: SandboxServer
+    env: dict[str, str], tmp_path: Path, sandbox: SandboxServer, shells: int
 ) -> None:
     """Its courier ends with it, so that the server has to wait for what it carries."""
     sandbox.state.faults.add("stall", seconds=1.5)
@@ -210,7 +211,7 @@ def test_a_container_that_ends_takes_no_picture_inside_answers_along(
         {"method": "notifications/initialized"},
         {"id": 2, "method": "tools/call", "params": asked},
     ]
-    command = [*CONTAINER, sys.executable, "-m", "ring_mcp"]
+    command = [*CONTAINER, *["sh", "-c", '"$@"; exit $?', "sh"] * shells, sys.executable, "-m", "ring_mcp"]
     with subprocess.Popen(command, env=env, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         assert process.stdin is not None
         for message in messages:
