@@ -162,9 +162,13 @@ class OpenUrls:
         return False
 
 
+UNREAD = "the spool file cannot be read"
+"""How a trouble begins that is the spool's own, and says nothing of what lies there."""
+
+
 def spool_trouble(exc: OSError) -> StorageError:
     """That the spool file cannot be read: not the storage's fault, and nothing there would mend it."""
-    return StorageError(f"the spool file cannot be read: {exc.strerror or type(exc).__name__}")
+    return StorageError(f"{UNREAD}: {exc.strerror or type(exc).__name__}")
 
 
 def open_spool(media: MediaFile) -> BinaryIO:

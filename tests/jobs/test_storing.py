@@ -821,6 +821,20 @@ async def test_a_cut_clip_is_not_lost_while_its_folder_cannot_be_used(engine: En
     assert (record.job.state, len(record.job.assets)) == (JobState.DONE, 1)
 
 
+async def test_a_cut_clip_that_was_unreadable_at_first_is_fetched_again(engine: Engine) -> None:
+    """As where too many files were open when it had come."""
+    record = await storing_job(engine, plan=clip_plan())
+    fetched = engine.spool / f"{record.job.id}-0.media"
+    fetched.mkdir()
+    assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)
+    fetched.rmdir()
+    fetched.write_bytes(FILES["mp4"][:-100])
+    assert await engine.storing.store(record, 1) == Pause(2 * FIRST_PAUSE_S, failed=True)
+    assert await engine.storing.store(record, 0) is None
+    (asset,) = record.job.assets
+    assert (asset.size_bytes, record.job.warnings) == (len(FILES["mp4"]), ())
+
+
 async def test_of_many_cut_downloads_the_longest_is_taken(engine: Engine, clock: FakeClock) -> None:
     whole = FILES["mp4"]
     job = await stored_in_the_end(engine, clock, whole[:-200], whole[:-100], *[whole[:-300]] * 99)
