@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -53,14 +53,17 @@ class Fetching:
         spool_path = job.outputs[index].spool_path
         return self._spool / (output_name(spool_path) if spool_path else f"{job.id}-{index}.media")
 
-    async def fetch(self, job: Job, index: int, *, is_last: bool = False) -> MediaFile:
+    async def fetch(
+        self, job: Job, index: int, *, is_last: bool = False, beside: Callable[[], None] | None = None
+    ) -> MediaFile:
         """The output as a measured file in the spool; a file that lies there completely is not fetched again.
 
         What is not as it should be is asked for again, where it can be, and in the end taken as it is. ``is_last``:
-        nothing else will come. Raises ProviderError or StorageError.
+        nothing else will come. ``beside`` is called when the file lies there, and the decoder has been told to measure
+        it. Raises ProviderError or StorageError.
         """
         try:
-            return await self._fetch(job, index, is_last)
+            return await self._fetch(job, index, is_last, beside)
         except OSError as exc:  # also where another process, which has the job by now, has tidied up
             raise spool_trouble(exc) from exc
 
@@ -76,7 +79,9 @@ class Fetching:
             raise spool_trouble(exc) from exc
         return True
 
-    async def _fetch(self, job: Job, index: int, is_last: bool, is_taken: bool = False) -> MediaFile:
+    async def _fetch(
+        self, job: Job, index: int, is_last: bool, beside: Callable[[], None] | None, is_taken: bool = False
+    ) -> MediaFile:
         path, output = self.path_of(job, index), job.outputs[index]
         only_copy = output.spool_path is not None
         if only_copy or path.exists():
@@ -102,13 +107,17 @@ class Fetching:
             return replace(media, content_credentials=look_for_credentials(path, media.content_type))
 
         try:
-            media = await self._decoder.run(look)
+            looking = asyncio.create_task(self._decoder.run(look))
+            if beside is not None:
+                # After the order to look, and before its answer: the decoder goes on without a pause.
+                asyncio.get_running_loop().call_soon(beside)
+            media = await looking
             short = _doubt_length(job, media)
             if short is not None and not (only_copy or is_taken or came_often(job)):
                 raise ProviderBadReply(short)
             # Nothing better will come; but more of it may have come before.
             if (short or media.doubt) and came_often(job) and _has_longer_aside(path) and self.take_refused(job, index):
-                return await self._fetch(job, index, is_last, is_taken=True)
+                return await self._fetch(job, index, is_last, beside, is_taken=True)
             if short is None or media.doubt is not None:
                 return media
             return replace(media, doubt=short if is_last else f"{short}: if it ends early, {ELSEWHERE}")

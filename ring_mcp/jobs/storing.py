@@ -11,6 +11,7 @@ import contextlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ring_mcp.clock import Clock
@@ -209,15 +210,12 @@ class Storing:
         return [i for i, output in enumerate(job.outputs) if i not in stored and output.lost_because is None]
 
     async def _store_one(self, record: JobRecord, index: int, *, is_last: bool = False) -> None:
-        media = await self._fetching.fetch(record.job, index, is_last=is_last)
+        is_whole = self._find_missing(record.job) == [index]
+        beside = partial(self._begin_preview, record.job) if is_whole else None
+        media = await self._fetching.fetch(record.job, index, is_last=is_last, beside=beside)
         job = record.job
         if media.doubt is not None:
             job = replace(job, warnings=(*job.warnings, f"output {index + 1} of {len(job.outputs)}: {media.doubt}"))
-        if self._find_missing(job) == [index]:
-            there = [
-                self._fetching.path_of(job, i) for i, output in enumerate(job.outputs) if output.lost_because is None
-            ]
-            self._previews.begin(job, there)  # an answer that shows it waits for it; the result does not
         key = _key(job, index, media.extension)
         with step_of("store", job):
             stored = await self._storage.put(key, media, upload_metadata(job))
@@ -246,6 +244,11 @@ class Storing:
             after, records = await self._thumbnails.add(after, media)
             after = self._finish(after)
         await record.write(after, [asset_row(after, asset), *records])
+
+    def _begin_preview(self, job: Job) -> None:
+        """Of all outputs, once they lie in the spool: an answer that shows it waits for it, and the result does not."""
+        there = [self._fetching.path_of(job, i) for i, output in enumerate(job.outputs) if output.lost_because is None]
+        self._previews.begin(job, there)
 
     async def _bring_frame(self, job: Job) -> None:
         """Fetch the picture that the thumbnail is drawn on, if a caller gave it to another machine. If that fails, the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 from ring_mcp import telemetry
-from ring_mcp.domain import Failure, Job, JobState, Output
+from ring_mcp.domain import Failure, Job, JobState, MediaFile, Output
 from ring_mcp.errors import LocalPolicy, ProviderBadReply, StorageError, StorageRefused
 from ring_mcp.jobs.fetching import OnlyCopyGone
 from ring_mcp.jobs.outcomes import Park, Pause
 from ring_mcp.jobs.record import JobRecord
 from ring_mcp.jobs.storing import LET_GO_AFTER_S, NOTHING_IS_LOST_FOR_S
+from ring_mcp.media.decoding import Decoder
+from ring_mcp.media.natives import Natives
 from ring_mcp.providers.base import Downloaded, Finished
 from tests.fake_clock import LIMIT_S, FakeClock
 from tests.jobs.engine import Engine, clip_plan, engine_on, new_id, started_engine
@@ -389,6 +391,49 @@ async def test_a_spool_file_that_cannot_be_read_is_told_as_such(mine: Engine) ->
     mine.storing._fetching.path_of(job, 0).mkdir()
     with pytest.raises(StorageError, match=r"^the spool file cannot be read: "):
         await mine.storing._fetching.fetch(job, 0)
+
+
+class HeldDecoder:
+    """It is told what to look at, and comes to it when it is let go."""
+
+    def __init__(self, decoder: Decoder, told: list[str]) -> None:
+        self._decoder = decoder
+        self._told = told
+        self.let_go = asyncio.Event()
+
+    async def run(self, work: Callable[[Natives], MediaFile]) -> MediaFile:
+        self._told.append("look")
+        await self.let_go.wait()
+        return await self._decoder.run(work)
+
+
+async def test_a_preview_waits_in_line_while_its_picture_is_measured(mine: Engine) -> None:
+    job, told, begun = await made(mine), list[str](), asyncio.Event()
+    fetching = mine.storing._fetching
+    held = HeldDecoder(fetching._decoder, told)
+    fetching._decoder = held  # type: ignore[assignment]
+
+    def begin() -> None:
+        told.append(f"beside, of {mine.spool.joinpath(f'{job.id}-0.media').stat().st_size} bytes")
+        begun.set()
+
+    looking = asyncio.create_task(fetching.fetch(job, 0, beside=begin))
+    async with asyncio.timeout(LIMIT_S):
+        await begun.wait()
+        held.let_go.set()
+        media = await looking
+    assert told == ["look", f"beside, of {media.size_bytes} bytes"]
+
+
+async def test_a_longer_copy_that_lies_aside_has_the_preview(mine: Engine) -> None:
+    often = Failure(code=ProviderBadReply.code, message="cut", billed="yes", seen=100)
+    job, whole = replace(await made(mine, clip=True), failure=often), FILES["mp4"]
+    path = mine.spool / f"{job.id}-0.media"
+    path.write_bytes(whole[:-200])
+    path.with_suffix(".refused").write_bytes(whole[:-100])
+    shown = list[int]()
+    media = await mine.storing._fetching.fetch(job, 0, beside=lambda: shown.append(path.stat().st_size))
+    assert (shown[-1], media.size_bytes) == (len(whole) - 100, len(whole) - 100)
 
 
 async def test_a_download_is_a_step_of_its_job(mine: Engine) -> None:
