@@ -22,7 +22,7 @@ from ring_mcp.media.decoding import Decoder
 from ring_mcp.media.identify import ELSEWHERE, hash_file, identify_result, may_be_media
 from ring_mcp.media.natives import Natives
 from ring_mcp.providers.base import Providers
-from ring_mcp.storage.base import UNREAD, spool_trouble
+from ring_mcp.storage.base import SPOOL, spool_trouble
 
 _REFUSED = ".refused"
 _MOST_PARTS = 16
@@ -146,7 +146,7 @@ class Fetching:
                 with contextlib.suppress(OSError):
                     part.unlink()
         except OSError as exc:
-            raise StorageError(f"the spool folder {self._spool} cannot be written: {exc.strerror}") from exc
+            raise StorageError(f"{SPOOL}folder {self._spool} cannot be written: {exc.strerror}") from exc
         return done.size_bytes, done.sha256
 
     def remove_files(self, job: Job) -> None:
@@ -161,9 +161,10 @@ class Fetching:
 
 def _waits_for_storage(job: Job) -> bool:
     """Whether what lies in the spool was taken before, and could not be stored: its address may serve nothing by now,
-    and the tries that it was taken after are not counted any more. What could not be read was perhaps never judged."""
+    and the tries that it was taken after are not counted any more. After a trouble of the spool's own it was perhaps
+    never judged."""
     trouble = job.failure
-    return trouble is not None and trouble.code in _OF_STORAGE and not trouble.message.startswith(UNREAD)
+    return trouble is not None and trouble.code in _OF_STORAGE and not trouble.message.startswith(SPOOL)
 
 
 def _doubt_length(job: Job, media: MediaFile) -> str | None:

@@ -162,13 +162,13 @@ class OpenUrls:
         return False
 
 
-UNREAD = "the spool file cannot be read"
+SPOOL = "the spool "
 """How a trouble begins that is the spool's own, and says nothing of what lies there."""
 
 
 def spool_trouble(exc: OSError) -> StorageError:
     """That the spool file cannot be read: not the storage's fault, and nothing there would mend it."""
-    return StorageError(f"{UNREAD}: {exc.strerror or type(exc).__name__}")
+    return StorageError(f"{SPOOL}file cannot be read: {exc.strerror or type(exc).__name__}")
 
 
 def open_spool(media: MediaFile) -> BinaryIO:
@@ -181,5 +181,5 @@ def open_spool(media: MediaFile) -> BinaryIO:
     size_bytes = os.fstat(file.fileno()).st_size
     if size_bytes != media.size_bytes:
         file.close()
-        raise StorageError(f"the spool file has {size_bytes} bytes in place of {media.size_bytes}")
+        raise StorageError(f"{SPOOL}file has {size_bytes} bytes in place of {media.size_bytes}")
     return file

@@ -835,6 +835,21 @@ async def test_a_cut_clip_that_was_unreadable_at_first_is_fetched_again(engine: 
     assert (asset.size_bytes, record.job.warnings) == (len(FILES["mp4"]), ())
 
 
+async def test_a_cut_clip_that_came_after_the_disk_was_full_is_fetched_again(engine: Engine) -> None:
+    """Its process was killed before it looked at what had come."""
+    record = await storing_job(engine, plan=clip_plan())
+    engine.spool.rmdir()
+    engine.spool.write_text("a file where the folder should be")
+    assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)
+    engine.spool.unlink()
+    engine.spool.mkdir()
+    (engine.spool / f"{record.job.id}-0.media").write_bytes(FILES["mp4"][:-100])
+    assert await engine.storing.store(record, 1) == Pause(2 * FIRST_PAUSE_S, failed=True)
+    assert await engine.storing.store(record, 0) is None
+    (asset,) = record.job.assets
+    assert (asset.size_bytes, record.job.warnings) == (len(FILES["mp4"]), ())
+
+
 async def test_of_many_cut_downloads_the_longest_is_taken(engine: Engine, clock: FakeClock) -> None:
     whole = FILES["mp4"]
     job = await stored_in_the_end(engine, clock, whole[:-200], whole[:-100], *[whole[:-300]] * 99)
