@@ -165,13 +165,13 @@ class Errands:
         """
         while True:
             try:
-                if answer in _UNSENT and await asyncio.to_thread(self._answers.has_paid, job_id):
+                if answer in _UNSENT and (
+                    not self._spool.is_dir() or await asyncio.to_thread(self._answers.has_paid, job_id)
+                ):
                     return
                 await asyncio.to_thread(self._answers.write, job_id, attempt_token, answer)
                 return
             except OSError:
-                if answer in _UNSENT and not self._spool.is_dir():
-                    return
                 await asyncio.sleep(_TRY_AGAIN_S)
 
     async def _make(self, job_id: str, order: dict[str, Any]) -> Answer:

@@ -39,6 +39,7 @@ class Answers:
     def write(self, job_id: str, attempt_token: str, answer: Answer) -> None:
         """Keep an answer, synced to the disk. Raises OSError."""
         content = json.dumps({"attemptToken": attempt_token, **_encode(answer)}, ensure_ascii=False)
+        self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)  # somebody may have tidied up meanwhile
         replace_file(self._path(job_id), content.encode("utf-8", "replace"))
 
     def read(self, job_id: str, attempt_token: str | None) -> Answer | None:

@@ -175,6 +175,23 @@ async def test_a_job_is_taken_although_the_spool_was_removed(
     assert (config.state_path / "spool").stat().st_mode & 0o777 == 0o700
 
 
+async def test_a_refusal_with_a_bill_is_kept_although_the_spool_was_removed(
+    courier: Courier, answers: Answers, config: Config, sandbox: SandboxServer
+) -> None:
+    """A picture makes the folder anew, and a refusal was tried to be written there for ever."""
+    sandbox.state.faults.add("google_blocked")
+    sandbox.state.faults.add("stall", seconds=1.0)
+    job_id = new_id()
+    submitting = asyncio.create_task(submit(courier, job_id, "a boat"))
+    async with asyncio.timeout(LIMIT_S):
+        while not sandbox.state.books.charges():
+            await asyncio.sleep(0.02)
+    shutil.rmtree(config.state_path / "spool")
+    with pytest.raises(ContentRefused):
+        await submitting
+    assert isinstance(answers.read(job_id, "token"), ContentRefused)
+
+
 async def test_that_nothing_was_sent_replaces_no_answer_that_was_paid(courier: Courier, answers: Answers) -> None:
     """Of another attempt: this courier was stopped before it was told to drop its own, and its server died."""
     job_id, paid = new_id(), Finished(outputs=(), billed_usd=Decimal("0.05"))
