@@ -553,6 +553,22 @@ async def test_a_request_told_not_to_have_begun_is_never_sent(engine: Engine, cl
     assert engine.pictures.submitted == []
 
 
+async def test_what_was_told_not_begun_is_not_sent_as_it_becomes_too_old(engine: Engine, clock: FakeClock) -> None:
+    """One that is taken up at that very moment would not be too old yet to be sent."""
+    await engine.queue.start(take_over=True)
+    await swept(engine, 1)
+    job = await engine.new()
+    await beaten(engine, clock, UPKEEP)
+    clock.set_by(-HEARTBEAT_INTERVAL_S)  # it is as old as it has been seen for
+    clock.advance(STALE_PLAN_S - HEARTBEAT_INTERVAL_S)
+    for age_s in (STALE_PLAN_S, STALE_PLAN_S + HEARTBEAT_INTERVAL_S):
+        assert (await engine.row(job)).state is JobState.PLANNED
+        await beaten(engine, clock, UPKEEP)
+        assert (clock.now() - job.created_at).total_seconds() == age_s
+    assert (await engine.ended(job, upkeep=UPKEEP)).state is JobState.FAILED
+    assert engine.pictures.submitted == []
+
+
 async def test_setting_the_clock_ends_no_plan_that_is_about_to_be_driven(engine: Engine, clock: FakeClock) -> None:
     await engine.queue.start(take_over=True)
     await swept(engine, 1)
