@@ -64,7 +64,7 @@ class Rendering:
         providers: Providers,
         clock: Clock,
         pace: Mapping[MediaKind, Pace],
-        rates: ProviderRates | None = None,
+        rates: ProviderRates,
     ) -> None:
         self._providers = providers
         self._rates = rates
@@ -115,7 +115,7 @@ class Rendering:
     async def _rest(self, record: JobRecord, exc: ProviderError, tries: int, *, is_late: bool) -> Pause | Park:
         """The provider could not be asked, or its answer says nothing about the job: look again later."""
         job = record.job
-        if isinstance(exc, RateLimited) and self._rates is not None:
+        if isinstance(exc, RateLimited):
             await self._rates.note_refusal(job, "look", exc)
         trouble = note_trouble(job, exc, record.now)
         if is_late:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ring_mcp.domain import Given, Holder, Job, JobState, RateBucket, Spacing
-from ring_mcp.errors import RateLimited
+from ring_mcp.errors import ProviderUnavailable, RateLimited
 from ring_mcp.jobs.accounts import Accounts
 from ring_mcp.jobs.rates import ASK_AGAIN_S, HORIZON_S, PREPARED_AT_ONCE, ProviderRates, _LocalBucket
 from ring_mcp.jobs.submitting import STALE_PLAN_S
@@ -189,6 +189,14 @@ async def test_a_refused_look_slows_looks_alone(metered: Engine) -> None:
     slowed = {reading.asking: reading.slowed for reading in await metered.rates.read()}
     assert slowed["submit"] == 1.0
     assert slowed["look"] > 1.0
+
+
+async def test_a_look_that_fails_for_another_reason_slows_nobody(metered: Engine) -> None:
+    metered.clips.looks += [ProviderUnavailable("503"), finished(ending="mp4")]
+    job = await metered.new(clip_plan())
+    metered.queue.enqueue(job)
+    assert (await metered.ended(job)).state is JobState.DONE
+    assert {reading.slowed for reading in await metered.rates.read()} == {1.0}
 
 
 async def test_looks_share_their_own_number(tmp_path: Path, clock: FakeClock) -> None:
