@@ -499,3 +499,25 @@ async def test_the_spool_is_left_when_the_ledger_knows_of_the_end(engine: Engine
     assert (await engine.ended(job)).state is JobState.DONE
     await asyncio.wait_for(driving, LIMIT_S)
     assert list(engine.spool.iterdir()) == []
+
+
+async def test_a_first_look_ends_with_its_driver(engine: Engine) -> None:
+    """Cancelled while the handle is being written, and nobody is left to hear of the look."""
+    was_cut = asyncio.Event()
+
+    async def look() -> Running:
+        driver.cancel()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            was_cut.set()
+            raise
+        return Running()
+
+    engine.pictures.looks.append(look)
+    job = await engine.new()
+    driver = asyncio.create_task(engine.runner.drive(job))
+    await asyncio.wait({driver}, timeout=LIMIT_S)
+    assert driver.cancelled()
+    await asyncio.wait_for(was_cut.wait(), LIMIT_S)
+    assert (await engine.row(job)).state is JobState.RENDERING
