@@ -147,6 +147,13 @@ def test_the_living_are_listed_by_label_in_the_order_they_came(tmp_path: Path) -
     assert locks[0].list_alive() == []
 
 
+def test_a_long_label_may_be_cut_in_the_middle_of_a_letter(tmp_path: Path) -> None:
+    lock = ProcessLock(tmp_path, "x" + "ö" * 150)
+    lock.acquire()
+    assert [label for label, _ in lock.list_alive()] == ["x" + "ö" * 99 + "\ufffd"]
+    lock.release()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="it has no such limit")
 def test_nobody_is_called_dead_whose_lock_cannot_be_looked_at(tmp_path: Path) -> None:
     """As where this process has too many files open: its jobs would be taken from one that lives."""
