@@ -9,7 +9,7 @@ from decimal import Decimal
 from ring_mcp.domain import Spend, day_start, month_start
 from ring_mcp.ledger.base import BilledDay, SpentDay, WrongSum
 from ring_mcp.ledger.fleet import find_wrong_states, recount_states
-from ring_mcp.ledger.rows import Dialect, encode, ticks_to_usd
+from ring_mcp.ledger.rows import TICKS_PER_USD, Dialect, encode, ticks_to_usd
 from ring_mcp.ledger.statements import DRIVEN_SQL, Row, Statement, Transaction
 
 _OPEN = f"(CASE WHEN state IN {DRIVEN_SQL} THEN 1 ELSE 0 END)"
@@ -115,7 +115,7 @@ def find_wrong_sums(dialect: Dialect) -> Transaction[list[WrongSum]]:
         " ORDER BY day, actor_id, sandbox"
     )
     wrong = [
-        WrongSum(what=f"{what} of {row['day']}", of=_whose(row), too_much=ticks_to_usd(row[name]) or Decimal(0))
+        WrongSum(what=f"{what} of {row['day']}", of=_whose(row), too_much=Decimal(row[name]) / TICKS_PER_USD)
         for row in differences
         for name, what in (("settled", "US dollars settled"), ("reserved", "US dollars reserved"))
         if row[name]
@@ -148,7 +148,7 @@ def find_wrong_sums(dialect: Dialect) -> Transaction[list[WrongSum]]:
         WrongSum(
             what=f"US dollars of {int(row['jobs']):+d} jobs of {row['model']} of {row['day']}",
             of=_whose(row),
-            too_much=ticks_to_usd(row["usd"]) or Decimal(0),
+            too_much=Decimal(row["usd"]) / TICKS_PER_USD,
         )
         for row in differences
     ]
