@@ -280,16 +280,13 @@ def _migrate(connection: sqlite3.Connection) -> None:
     """Apply pending migrations. Several processes may start at once, so it is checked again under the write lock."""
     if not _list_pending(connection):
         return
+    # Whoever sees it fail closes the connection, and with it the transaction.
     connection.execute("BEGIN IMMEDIATE")
-    try:
-        for migration in _list_pending(connection):
-            for statement in split_statements(migration.sql):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {migration.version:d}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
+    for migration in _list_pending(connection):
+        for statement in split_statements(migration.sql):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {migration.version:d}")
+    connection.execute("COMMIT")
 
 
 def _list_pending(connection: sqlite3.Connection) -> list[Migration]:
