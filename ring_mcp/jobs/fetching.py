@@ -85,7 +85,7 @@ class Fetching:
         path, output = self.path_of(job, index), job.outputs[index]
         only_copy = output.spool_path is not None
         if only_copy or path.exists():
-            is_taken = is_taken or is_last or _waits_for_storage(job)
+            is_taken = is_taken or is_last or waits_for_storage(job)
             await self._bring(job, path)
             size_bytes, sha256 = await asyncio.to_thread(hash_file, path)
         else:
@@ -159,7 +159,7 @@ class Fetching:
         self._answers.forget(job.id)
 
 
-def _waits_for_storage(job: Job) -> bool:
+def waits_for_storage(job: Job) -> bool:
     """Whether what lies in the spool was taken before, and could not be stored: its address may serve nothing by now,
     and the tries that it was taken after are not counted any more. After a trouble of the spool's own it was perhaps
     never judged."""

@@ -30,7 +30,7 @@ from ring_mcp.errors import (
 from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.events import step_of
-from ring_mcp.jobs.fetching import Fetching, OnlyCopyGone
+from ring_mcp.jobs.fetching import Fetching, OnlyCopyGone, waits_for_storage
 from ring_mcp.jobs.outcomes import Park, Pause, age_s, back_off_s, end_job, note_trouble, slow_look_s
 from ring_mcp.jobs.previews import PreviewMaker
 from ring_mcp.jobs.record import JobRecord
@@ -237,7 +237,9 @@ class Storing:
         if self._sidecars is not None:
             asset, warnings = await self._sidecars.keep(job, asset)
             job = replace(job, warnings=(*job.warnings, *warnings))
-        after = replace(job, assets=(*job.assets, asset))
+        # A trouble of the storage is over, and says nothing of the files that come next.
+        failure = None if waits_for_storage(job) else job.failure
+        after = replace(job, assets=(*job.assets, asset), failure=failure)
         records: Sequence[AuditRecord] = ()
         if not self._find_missing(after):
             await self._bring_frame(after)

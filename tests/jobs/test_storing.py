@@ -850,6 +850,21 @@ async def test_a_cut_clip_that_came_after_the_disk_was_full_is_fetched_again(eng
     assert (asset.size_bytes, record.job.warnings) == (len(FILES["mp4"]), ())
 
 
+async def test_a_cut_picture_that_came_after_another_was_stored_is_fetched_again(engine: Engine) -> None:
+    """The storage was away before, and the process was killed before it looked at what had come."""
+    record = await storing_job(engine, *addresses(2))
+    engine.storage.troubles += [AWAY]
+    engine.pictures.files += [jpeg(), asyncio.CancelledError()]
+    assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)
+    with pytest.raises(asyncio.CancelledError):
+        await engine.storing.store(record, 1)
+    record = engine.record(await engine.row(record.job))
+    (engine.spool / f"{record.job.id}-1.media").write_bytes(jpeg()[:-100])
+    assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)
+    assert await engine.storing.store(record, 1) is None
+    assert ([asset.size_bytes for asset in record.job.assets], record.job.warnings) == ([len(jpeg())] * 2, ())
+
+
 async def test_of_many_cut_downloads_the_longest_is_taken(engine: Engine, clock: FakeClock) -> None:
     whole = FILES["mp4"]
     job = await stored_in_the_end(engine, clock, whole[:-200], whole[:-100], *[whole[:-300]] * 99)
