@@ -553,7 +553,7 @@ async def test_a_request_told_not_to_have_begun_is_never_sent(engine: Engine, cl
     assert engine.pictures.submitted == []
 
 
-async def test_what_was_told_not_begun_is_not_sent_as_it_becomes_too_old(engine: Engine, clock: FakeClock) -> None:
+async def test_what_was_told_not_begun_is_not_sent_at_the_edge(engine: Engine, clock: FakeClock) -> None:
     """One that is taken up at that very moment would not be too old yet to be sent."""
     await engine.queue.start(take_over=True)
     await swept(engine, 1)
