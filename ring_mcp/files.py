@@ -54,6 +54,12 @@ def replace_file(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+def sync_file(path: Path) -> None:
+    """Make what was written last, where the system can."""
+    with contextlib.suppress(OSError), open_file(path) as file:  # not every system does it for who only reads
+        os.fsync(file.fileno())
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder last, where the system can."""
     with contextlib.suppress(OSError):  # not every system opens a folder

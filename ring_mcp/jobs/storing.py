@@ -27,6 +27,7 @@ from ring_mcp.errors import (
     StorageRefused,
     StorageUnclear,
 )
+from ring_mcp.files import sync_file
 from ring_mcp.jobs.completion import complete
 from ring_mcp.jobs.endings import Ending
 from ring_mcp.jobs.events import step_of
@@ -218,7 +219,12 @@ class Storing:
             job = replace(job, warnings=(*job.warnings, f"output {index + 1} of {len(job.outputs)}: {media.doubt}"))
         key = _key(job, index, media.extension)
         with step_of("store", job):
-            stored = await self._storage.put(key, media, upload_metadata(job))
+            try:
+                stored = await self._storage.put(key, media, upload_metadata(job))
+            except StorageError:
+                # The row will say that it was taken: a loss of power must not cut it after that.
+                await asyncio.to_thread(sync_file, media.path)
+                raise
         asset = Asset(
             index=index,
             url=stored.url,

@@ -6,12 +6,15 @@ import asyncio
 import hashlib
 import json
 import re
+import threading
 import uuid
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -835,7 +838,7 @@ async def test_a_cut_clip_that_was_unreadable_at_first_is_fetched_again(engine: 
     assert (asset.size_bytes, record.job.warnings) == (len(FILES["mp4"]), ())
 
 
-async def test_a_cut_clip_that_came_after_the_disk_was_full_is_fetched_again(engine: Engine) -> None:
+async def test_a_cut_clip_that_came_after_a_full_disk_is_fetched_again(engine: Engine) -> None:
     """Its process was killed before it looked at what had come."""
     record = await storing_job(engine, plan=clip_plan())
     engine.spool.rmdir()
@@ -863,6 +866,27 @@ async def test_a_cut_picture_that_came_after_another_was_stored_is_fetched_again
     assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)
     assert await engine.storing.store(record, 1) is None
     assert ([asset.size_bytes for asset in record.job.assets], record.job.warnings) == ([len(jpeg())] * 2, ())
+
+
+async def test_what_waits_for_storage_is_on_the_disk_before_it_is_noted(engine: Engine) -> None:
+    """From then on it is taken as it is: a loss of power must not cut it."""
+    record = await storing_job(engine)
+    engine.storage.troubles += [AWAY]
+    saves_before: list[int] = []
+
+    def note(frame: FrameType, event: str, called: Any) -> None:
+        if event == "c_call" and called.__name__ == "fsync":
+            saves_before.append(engine.ledger.calls.count("save"))
+
+    saves = engine.ledger.calls.count("save")
+    threading.setprofile(note)  # of the thread that writes
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    try:
+        assert await engine.storing.store(record, 0) == Pause(FIRST_PAUSE_S, failed=True)
+    finally:
+        threading.setprofile(None)
+    assert saves_before == [saves]
+    assert engine.ledger.calls.count("save") == saves + 1
 
 
 async def test_of_many_cut_downloads_the_longest_is_taken(engine: Engine, clock: FakeClock) -> None:
