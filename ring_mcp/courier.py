@@ -28,6 +28,7 @@ from ring_mcp.jobs.answers import Answer, Answers
 from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.presets import load_presets
 from ring_mcp.providers.base import Inputs, Providers
+from ring_mcp.providers.inline import beside
 from ring_mcp.storage.base import SharedFiles
 
 _LINE_LIMIT_BYTES = 512 * 1024 * 1024
@@ -165,11 +166,9 @@ class Errands:
         """
         while True:
             try:
-                if answer in _UNSENT and (
-                    not self._spool.is_dir() or await asyncio.to_thread(self._answers.has_paid, job_id)
-                ):
+                if answer in _UNSENT and (not self._spool.is_dir() or await beside(self._answers.has_paid, job_id)):
                     return
-                await asyncio.to_thread(self._answers.write, job_id, attempt_token, answer)
+                await beside(self._answers.write, job_id, attempt_token, answer)
                 return
             except OSError:
                 await asyncio.sleep(_TRY_AGAIN_S)

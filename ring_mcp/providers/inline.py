@@ -15,13 +15,18 @@ import hashlib
 import logging
 import os
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from ring_mcp.clock import Clock
 from ring_mcp.domain import Output
 from ring_mcp.errors import GenerationFailed, ProviderBadReply
 from ring_mcp.providers.base import Downloaded, Finished
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +63,15 @@ async def download(url: str, path: Path, provider: str) -> Downloaded:
     return Downloaded(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
+async def beside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What ``work`` returns, done in a thread; or here where none can be started, as where a container may have no more
+    of them: what was paid for must not be lost for that."""
+    try:
+        return await asyncio.to_thread(work, *args, **kwargs)
+    except RuntimeError:
+        return work(*args, **kwargs)
+
+
 async def keep(answer: Finished, spool: Path, provider: str, clock: Clock, first: int = 0) -> Finished:
     """Write pictures that came inside the answer beside ``spool``, so that the row can name them. ``first``: the number
     of its first output among those of the job.
@@ -70,7 +84,7 @@ async def keep(answer: Finished, spool: Path, provider: str, clock: Clock, first
     while True:
         try:
             lets_go = clock.monotonic() - began_s >= LET_GO_AFTER_S
-            return await asyncio.to_thread(_spool, answer, spool, provider, first, lets_go=lets_go)
+            return await beside(_spool, answer, spool, provider, first, lets_go=lets_go)
         except OSError as exc:
             if not is_told:
                 logger.error(

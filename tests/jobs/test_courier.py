@@ -12,7 +12,9 @@ import shutil
 import signal
 import socket
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from decimal import Decimal
 from functools import partial
@@ -22,11 +24,14 @@ from typing import Any
 import pytest
 
 from ring_mcp.backends import with_sandbox
+from ring_mcp.clock import SystemClock
 from ring_mcp.config import Config, load_config
+from ring_mcp.courier import Errands
 from ring_mcp.domain import ImagePlan, ImageRequest
 from ring_mcp.errors import ContentRefused, OutcomeUnknown, ProviderError, ProviderUnavailable
 from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.courier import Courier, CourierSilent
+from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.operator_settings import image_settings
 from ring_mcp.plans.image import plan_image
 from ring_mcp.presets import load_presets
@@ -35,6 +40,7 @@ from ring_mcp.providers.base import Accepted, Finished, Inputs
 from ring_mcp.sandbox.server import SandboxServer
 from ring_mcp.sandbox.state.settings import DEFAULT_GOOGLE_KEY
 from tests.fake_clock import let_pass
+from tests.jobs.scripted_provider import ScriptedProvider
 
 LIMIT_S = 60.0
 
@@ -190,6 +196,30 @@ async def test_a_refusal_with_a_bill_is_kept_although_the_spool_was_removed(
     with pytest.raises(ContentRefused):
         await submitting
     assert isinstance(answers.read(job_id, "token"), ContentRefused)
+
+
+class NoThreads(ThreadPoolExecutor):
+    """As in a process that may start no thread more."""
+
+    def submit(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("can't start new thread")
+
+
+async def test_an_answer_is_kept_although_no_thread_can_be_started(answers: Answers, config: Config) -> None:
+    spool, job_id, paid = config.state_path / "spool", new_id(), Finished(outputs=(), billed_usd=Decimal("0.05"))
+    made_by: Any = {("image", "google"): ScriptedProvider(answers=deque([paid]))}
+    order = {"kind": "image", "plan": plan("a boat").model_dump(mode="json"), "inputs": {}, "deadlineS": LIMIT_S}
+    reader = asyncio.StreamReader()
+    for said in ({"do": "take"}, {"do": "go", **order, "beginBeforeS": float("inf")}):
+        reader.feed_data(json.dumps({"job": job_id, "attemptToken": "token", **said}).encode() + b"\n")
+    reader.feed_eof()
+    ours, theirs = socket.socketpair()
+    asyncio.get_running_loop().set_default_executor(NoThreads())
+    with theirs:
+        _, writer = await asyncio.open_connection(sock=ours)
+        await Errands(made_by, answers, Sharing(None, spool), spool, writer, SystemClock()).run(reader)
+        writer.close()
+    assert answers.read(job_id, "token") == paid
 
 
 async def test_that_nothing_was_sent_replaces_no_answer_that_was_paid(courier: Courier, answers: Answers) -> None:

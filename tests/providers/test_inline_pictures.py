@@ -167,6 +167,31 @@ async def test_a_picture_that_is_made_again_takes_nothing_from_the_stored_one(tm
     assert ((tmp_path / "job-0.inline").read_bytes(), (tmp_path / "stored").read_bytes()) == (ONE, TWO)
 
 
+class NoThreads(ThreadPoolExecutor):
+    """As in a process that may start no thread more."""
+
+    def submit(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("can't start new thread")
+
+
+@pytest.mark.parametrize("vendor", ["xai", "google"])
+async def test_a_picture_is_kept_although_no_thread_can_be_started(vendor: str, tmp_path: Path) -> None:
+    """As in a container that may have no more of them: it was called unknown, and lost."""
+    large = ONE * 200
+    made = {"inlineData": {"mimeType": "image/jpeg", "data": b64(large)}}
+    answers = {
+        "xai": {"data": [{"b64_json": b64(large)}], **USAGE},
+        "google": {"candidates": [{"content": {"parts": [made]}}]},
+    }
+    asyncio.get_running_loop().set_default_executor(NoThreads())
+    async with RawServer(answering(http(200, answers[vendor]))) as server, plain(server.url) as provider_http:
+        google = GoogleImages(provider_http, has_key=True, token_prices={}, clock=InstantClock())
+        images = xai_images(provider_http) if vendor == "xai" else google
+        outcome = await images.submit(image_plan(), Inputs(), spool=tmp_path / "job", deadline_s=LIMIT_S)
+    assert isinstance(outcome, Finished)
+    assert spooled(outcome, tmp_path) == [large]
+
+
 async def test_a_picture_is_on_the_disk_before_its_row_says_so(tmp_path: Path) -> None:
     done: list[str] = []
 

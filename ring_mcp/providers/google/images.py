@@ -287,7 +287,7 @@ class GoogleImages(GoogleAdapter):
             return reply
         try:
             # Megabytes of JSON and base64: read beside the event loop.
-            answer = await asyncio.to_thread(read_reply, reply, self._token_prices.get(plan.model, {}), n)
+            answer = await inline.beside(read_reply, reply, self._token_prices.get(plan.model, {}), n)
             return await inline.keep(answer, spool, PROVIDER, self._clock, first)
         except ProviderError as exc:
             return exc

@@ -6,7 +6,6 @@ them. Pictures are asked for by URL and deferred, so that a paid picture has a h
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -142,7 +141,7 @@ class XaiImages(XaiAdapter):
             timed_out=f"Image generation timed out after {deadline_s * 1000:.0f}ms",
         )
         if len(reply.body) > _MAX_READ_AT_ONCE_BYTES:
-            await asyncio.to_thread(lambda: reply.json)  # pictures: of a handle nothing is awaited before it is kept
+            await inline.beside(lambda: reply.json)  # pictures: of a handle nothing is awaited before it is kept
         answer = read_submit(reply, plan)
         if isinstance(answer, Accepted):
             return answer
