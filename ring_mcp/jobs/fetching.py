@@ -9,7 +9,7 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
-from ring_mcp.domain import Job, MediaFile, Output, VideoPlan
+from ring_mcp.domain import Job, MediaFile, MediaKind, Output, VideoPlan
 from ring_mcp.errors import LocalPolicy, MediaGone, ProviderBadReply, StorageError, StorageRefused, StorageUnclear
 from ring_mcp.files import PART
 from ring_mcp.jobs.answers import Answers
@@ -19,7 +19,7 @@ from ring_mcp.jobs.shared_names import output_name
 from ring_mcp.jobs.sharing import Sharing
 from ring_mcp.media.credentials import look_for_credentials
 from ring_mcp.media.decoding import Decoder
-from ring_mcp.media.identify import ELSEWHERE, hash_file, identify_result, may_be_media
+from ring_mcp.media.identify import ELSEWHERE, hash_file, identify_result, looks_like, may_be_media
 from ring_mcp.media.natives import Natives
 from ring_mcp.providers.base import Providers
 from ring_mcp.storage.base import SPOOL, spool_trouble
@@ -116,14 +116,19 @@ class Fetching:
             if short is not None and not (only_copy or is_taken or came_often(job)):
                 raise ProviderBadReply(short)
             # Nothing better will come; but more of it may have come before.
-            if (short or media.doubt) and came_often(job) and _has_longer_aside(path) and self.take_refused(job, index):
+            if (
+                (short or media.doubt)
+                and came_often(job)
+                and _has_better_aside(path, job.kind)
+                and self.take_refused(job, index)
+            ):
                 return await self._fetch(job, index, is_last, beside, is_taken=True)
             if short is None or media.doubt is not None:
                 return media
             return replace(media, doubt=short if is_last else f"{short}: if it ends early, {ELSEWHERE}")
         except ProviderBadReply:
             if not only_copy:  # what was fetched was not the result: ask again
-                _set_aside(path)
+                _set_aside(path, job.kind)
             raise
 
     async def _bring(self, job: Job, path: Path) -> None:
@@ -177,18 +182,23 @@ def _doubt_length(job: Job, media: MediaFile) -> str | None:
     return f"the clip lasts {length_s:.1f} s, and {plan.duration_s} s were asked for"
 
 
-def _set_aside(path: Path) -> None:
-    """Keep the longest of what was refused: its address may serve nothing any more before it serves the whole."""
+def _set_aside(path: Path, kind: MediaKind) -> None:
+    """Keep the best of what was refused: its address may serve nothing any more before it serves the whole."""
     with contextlib.suppress(FileNotFoundError):
-        if may_be_media(path) and not _has_longer_aside(path):
+        if may_be_media(path) and not _has_better_aside(path, kind):
             path.replace(path.with_suffix(_REFUSED))
         else:
             path.unlink()
 
 
-def _has_longer_aside(path: Path) -> bool:
+def _has_better_aside(path: Path, kind: MediaKind) -> bool:
+    """The longest is the best, but of bytes that are something else even a short clip is better."""
     aside = path.with_suffix(_REFUSED)
-    return aside.exists() and aside.stat().st_size > path.stat().st_size
+    return aside.exists() and _rank(aside, kind) > _rank(path, kind)
+
+
+def _rank(path: Path, kind: MediaKind) -> tuple[bool, int]:
+    return looks_like(path, kind), path.stat().st_size
 
 
 def _name_parts(path: Path) -> Iterator[Path]:

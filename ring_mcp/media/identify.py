@@ -162,6 +162,11 @@ def may_be_media(path: Path) -> bool:
     return _may_be_media(_read_head(path))
 
 
+def looks_like(path: Path, kind: MediaKind) -> bool:
+    """Whether it begins as a picture, or a clip, does. Raises OSError."""
+    return _container(_read_head(path)) in (_IMAGES if kind == "image" else _VIDEOS)
+
+
 def _may_be_media(head: bytes) -> bool:
     return bool(head) and (_container(head) is not None or not _is_text(head))
 

@@ -868,6 +868,33 @@ async def test_a_cut_picture_that_came_after_another_was_stored_is_fetched_again
     assert ([asset.size_bytes for asset in record.job.assets], record.job.warnings) == ([len(jpeg())] * 2, ())
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_a_short_clip_is_better_than_more_bytes_of_something_else(
+    engine: Engine, clock: FakeClock, tmp_path: Path, is_first: bool
+) -> None:
+    """As of a proxy, which answers in its own way now and then."""
+    _, short = clip_in_pieces(tmp_path / "clip.mp4", lasts_s=6)
+    other = bytes(2 * len(short))
+    engine.clips.files += [*([short, other] if is_first else [other, short]), *[MediaGone("404")] * 9999]
+    record = await storing_job(engine, plan=clip_plan(duration_s=6))
+    for tries in range(2):
+        await engine.storing.store(record, tries)
+    assert await engine.storing._lose_missing(record, "nothing is served any more", 0) is None
+    (asset,) = record.job.assets
+    assert (asset.content_type, asset.size_bytes) == ("video/mp4", len(short))
+
+
+async def test_a_short_clip_is_taken_though_something_else_was_longer(
+    engine: Engine, clock: FakeClock, tmp_path: Path
+) -> None:
+    _, short = clip_in_pieces(tmp_path / "clip.mp4", lasts_s=6)
+    engine.clips.files += [bytes(2 * len(short)), *[short] * 99]
+    record = await storing_job(engine, plan=clip_plan(duration_s=6))
+    job = await clock.play(engine.runner.drive(record.job))
+    (asset,) = job.assets
+    assert (asset.content_type, asset.size_bytes) == ("video/mp4", len(short))
+
+
 async def test_what_waits_for_storage_is_on_the_disk_before_it_is_noted(engine: Engine) -> None:
     """From then on it is taken as it is: a loss of power must not cut it."""
     record = await storing_job(engine)
