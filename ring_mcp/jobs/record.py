@@ -27,6 +27,7 @@ from ring_mcp.jobs.outcomes import come_late, end_badly
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
 from ring_mcp.providers.base import Finished, Running
+from ring_mcp.providers.inline import beside
 from ring_mcp.telemetry import NOTHING
 
 logger = logging.getLogger(__name__)
@@ -227,7 +228,7 @@ class JobRecord:
         """What is in hand is never dropped: where the disk takes nothing either, it stays in memory and is tried again
         as long as the process lives, and its handle is in the log."""
         try:
-            await asyncio.to_thread(self._write_ahead.keep, after, owed)
+            await beside(self._write_ahead.keep, after, owed)
         except OSError as exc:
             logger.error(
                 "job %s: %s, and facts cannot be kept aside (%s): %s, request %s, is held in memory alone",

@@ -19,6 +19,7 @@ from ring_mcp.jobs.record import _MOST_DOUBTS, KEEP_AFTER_S, JobRecord
 from ring_mcp.ledger.base import Ledger
 from tests.fake_clock import START, FakeClock
 from tests.jobs.engine import Engine, until
+from tests.jobs.test_courier import NoThreads
 from tests.jobs.test_events import Traced
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import OUTPUT, audit_row, carried, sample_asset
@@ -126,6 +127,17 @@ async def test_a_write_that_must_succeed_fails_and_changes_nothing(engine: Engin
     assert kept_aside(engine, before) is None
     await record.write(carried(before, JobState.SUBMITTING), must=True)
     assert (await engine.row(before)).state is JobState.SUBMITTING
+
+
+async def test_a_handle_is_kept_aside_although_no_thread_can_be_started(engine: Engine) -> None:
+    before = await engine.new()
+    before = await engine.ledger.save(before, carried(before, JobState.SUBMITTING))
+    record = engine.record(before)
+    engine.ledger.fail("save")
+    asyncio.get_running_loop().set_default_executor(NoThreads())
+    after = await record.write(carried(before, JobState.RENDERING))
+    assert (record.job, record.is_behind) == (after, True)
+    assert kept_aside(engine, after) is not None
 
 
 async def test_a_write_that_fails_is_kept_aside_and_the_job_goes_on(engine: Engine) -> None:
