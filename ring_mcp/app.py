@@ -125,14 +125,14 @@ async def open_app(
     ``ledger`` and ``storage`` stand in for the configured ones; ``links`` addresses the files of local storage;
     ``role``: what this process is there for, as `ring-mcp top` shows it. A ledger that cannot be reached does not keep
     the server from starting: ring-health tells, and nothing is spent.
-    Raises LedgerBehind if the database needs ``ring-mcp migrate``.
+    Raises LedgerBehind if the database needs ``ring-mcp migrate``, StorageError if the state folder cannot be entered.
     """
     clock = clock or SystemClock()
     # Closed in reverse: first the queue, which waits for answers that are paid for; the ledger, which it needs, last.
     async with contextlib.AsyncExitStack() as stack:
         config = backends.with_sandbox(config, stack)
         presets = load_presets(overlay=config.presets_file)
-        state = config.state_path
+        wiring.check_state_folder(state := config.state_path)
         ledger = ledger or backends.open_ledger(config, clock, role=role)
         stack.push_async_callback(ledger.aclose)
         storage = storage or backends.open_storage(config, clock, links)

@@ -84,7 +84,8 @@ def write_backup(file: Path, state: Path, ledger: Path | None, media: Path | Non
             sync_folder(file.parent)
     finally:
         for left in (part, copy):
-            left.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what went wrong before is what has to be told
+                left.unlink()
     return contents
 
 

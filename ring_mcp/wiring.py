@@ -17,7 +17,7 @@ from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.whoami import Actor, WhoamiConductor
 from ring_mcp.config import Config
 from ring_mcp.domain import Job, MediaKind
-from ring_mcp.errors import LedgerBehind, LedgerError
+from ring_mcp.errors import LedgerBehind, LedgerError, StorageError
 from ring_mcp.jobs.answers import Answers
 from ring_mcp.jobs.courier import Courier
 from ring_mcp.jobs.late_answers import LateAnswers
@@ -202,3 +202,20 @@ def list_media_origins(config: Config, links: Links | None) -> tuple[str, ...]:
         urls = [links.url_of("x")] if links is not None else []
     parts = (urlsplit(url) for url in urls if url)
     return tuple(dict.fromkeys(f"{each.scheme}://{each.netloc}" for each in parts if each.netloc))
+
+
+def check_state_folder(folder: Path) -> None:
+    """Raises StorageError if nobody may look into the state folder: otherwise the first look would, in its own words.
+
+    One that is not there, or is no folder, is told by the ledger and the storage, beside which a server starts.
+    """
+    try:
+        (folder / "locks").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as exc:
+        raise StorageError(
+            f"the state folder {folder} cannot be used: {exc.strerror}; nothing was started",
+            billed="no",
+            next_action="Correct its owner and mode, or point RING_STATE_DIR to a folder of your own.",
+        ) from exc

@@ -28,7 +28,11 @@ def backup(file: Path, media: bool, force: bool) -> None:
     from ring_mcp.state_backup import write_backup
 
     config = load_config()
-    if file.exists() and not force:
+    try:
+        is_there = file.exists()
+    except OSError:  # in a folder that may not be entered; writing tells why
+        is_there = False
+    if is_there and not force:
         raise click.UsageError(f"{file} is there already: name another, or --force writes over it")
     folder = config.local_storage_dir or config.state_path / "files"
     with_media = folder if media and config.file_backend == "local" else None

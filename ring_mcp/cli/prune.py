@@ -69,7 +69,9 @@ async def _find(config: Config, keep_s: float) -> list[Leftover]:
     from ring_mcp.backends import use_ledger
     from ring_mcp.jobs.tidying import Leftover, list_leftovers
     from ring_mcp.ledger.process_lock import ProcessLock
+    from ring_mcp.wiring import check_state_folder
 
+    check_state_folder(config.state_path)
     locks = []
     for path in ProcessLock(config.state_path / "locks").list_dead():  # a ledger that starts removes them as well
         with contextlib.suppress(OSError):

@@ -202,3 +202,31 @@ def test_a_command_that_has_ended_leaves_the_log_as_it_was(tmp_path: Path) -> No
     assert asked.exit_code == 1, "without a key"
     filtered = [name for name, each in logging.root.manager.loggerDict.items() if getattr(each, "filters", None)]
     assert [name for name in filtered if name.startswith("ring_mcp")] == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [("health",), ("doctor",), ("image", "a kite"), ("prune",), ("spend",)], ids=lambda each: each[0]
+)
+def test_a_state_folder_nobody_may_look_into_is_told(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    # A name that no disk takes fails at each look, as a stranger's folder does, whoever runs the tests.
+    done = command(environment(tmp_path, RING_STATE_DIR=str(tmp_path / ("x" * 300))), tmp_path, *arguments)
+    assert done.returncode == 1
+    assert "cannot be used: File name too long" in " ".join(done.stderr.split())
+    assert "RING_STATE_DIR" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_server_without_its_state_folder_says_so_and_ends(tmp_path: Path) -> None:
+    env = environment(tmp_path, RING_STATE_DIR=str(tmp_path / ("x" * 300)), FILE_BACKEND="local")
+    done = cold_command(env, tmp_path)
+    assert done.returncode == 2
+    assert "cannot be used: File name too long" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_backup_into_a_folder_nobody_may_enter_is_told(env: dict[str, str], tmp_path: Path) -> None:
+    assert command(env, tmp_path, "migrate").returncode == 0
+    done = command(env, tmp_path, "backup", str(tmp_path / ("x" * 300)))
+    assert done.returncode == 1
+    assert "File name too long" in done.stderr
+    assert "Traceback" not in done.stderr
