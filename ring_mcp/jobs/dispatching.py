@@ -22,7 +22,7 @@ from pgqueuer.domain.types import JOB_STATUS, Channel, JobId, QueueManagerId
 from pgqueuer.ports.driver import NotifyCallback
 from pgqueuer.queries import Queries
 
-from ring_mcp.errors import LedgerError
+from ring_mcp.errors import LedgerBehind, LedgerError
 from ring_mcp.ledger.postgres_channel import PostgresChannel
 from ring_mcp.ledger.task_tables import queries_over
 
@@ -146,6 +146,15 @@ class _OwnTasks(Queries):
             self.lost(lost)
 
 
+class _Manager(QueueManager):
+    async def verify_structure(self) -> None:
+        """Raises LedgerBehind in place of PgQueuer's advice, which would make tables under other names."""
+        try:
+            await super().verify_structure()
+        except RuntimeError as exc:
+            raise LedgerBehind("the tables of PgQueuer are missing or old: run ring-mcp migrate") from exc
+
+
 class Dispatcher:
     """Gives this process tasks of the entrypoints that it has registered, and renews their leases meanwhile.
 
@@ -166,7 +175,7 @@ class Dispatcher:
         own = _OwnTasks(self._driver, queries.qbe, queries.qbq, queries.qbs)
         own.me, own.lost = me, self._tell_of_lost
         self._channel_name = str(queries.qbe.settings.channel)
-        self._manager = QueueManager(own, Channel(self._channel_name))
+        self._manager = _Manager(own, Channel(self._channel_name))
         self._manager.queue_manager_id = QueueManagerId(UUID(me))
         self._carried: dict[JobId, str] = {}
         channel.on(self._channel_name, lambda payload: self._driver.hear(self._channel_name, payload))
@@ -191,9 +200,12 @@ class Dispatcher:
                     log_aggregation_interval=_AGGREGATE_LOG_EVERY,
                 )
             # Any error of PgQueuer, its driver or the database: without a dispatcher every job would stand still.
-            except Exception:
+            except Exception as exc:
                 if not self._driver.gives_up:
-                    logger.exception("tasks cannot be dispatched")
+                    if isinstance(exc, LedgerBehind):
+                        logger.error("tasks wait: %s", exc)
+                    else:
+                        logger.exception("tasks cannot be dispatched")
                     await asyncio.sleep(_LONGEST_RETRY_S)
 
     def stop(self) -> None:

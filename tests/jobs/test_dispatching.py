@@ -22,6 +22,7 @@ from ring_mcp.ledger.tasks import TABLE, ask_for, name_entrypoint, pick
 from tests.contracts.queue_backends import until
 from tests.ledger_databases import LedgerDatabase
 from tests.ledger_samples import ACCOUNT, opened
+from tests.postgres_server import fresh_database, server_url
 
 LIMIT_S = 60.0
 MINE = name_entrypoint(ACCOUNT, sandbox=False)
@@ -157,6 +158,15 @@ async def test_a_database_that_goes_away_is_waited_for(database: LedgerDatabase,
         job: Job = await opened(ledger)
         await until(lambda: there.given and not statuses(database))
     assert there.given == [(job.id, False)]
+
+
+async def test_tables_that_nobody_has_made_are_waited_for_in_words(caplog: pytest.LogCaptureFixture) -> None:
+    with fresh_database(server_url(), migrated=False) as url:
+        async with dispatching(LedgerDatabase("postgres", url), be_over):
+            await until(lambda: caplog.records)
+    [told] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert told.getMessage() == "tasks wait: the tables of PgQueuer are missing or old: run ring-mcp migrate"
+    assert told.exc_info is None, "a traceback helps nobody who has to migrate"
 
 
 async def test_what_becomes_of_one_task_touches_no_other(database: LedgerDatabase, ledger: Ledger) -> None:
