@@ -102,9 +102,25 @@ def busy() -> LedgerError:
     )
 
 
+_SEE_TO_IT = "See that the database runs and that DATABASE_URL is right, then call again; this call started nothing."
+_CAUSES = {
+    "Connection refused": "nothing listens there",
+    "No such file or directory": "nothing listens there",  # a socket of this machine
+    "failed to resolve host": "the name of its host is not known",
+    "timeout expired": "nobody answered there in time",
+    "authentication failed": "it refuses the user or the password",
+    "does not exist": "it has no such database or user",
+    "no pg_hba.conf entry": "its pg_hba.conf lets nobody in from here",
+    "too many clients": "all its connections are taken",
+    "remaining connection slots": "all its connections are taken",
+    "starting up": "it is starting",
+}
+
+
 @contextlib.contextmanager
 def translate_errors() -> Iterator[None]:
-    """psycopg's errors as LedgerError. The driver's text may hold host, user and values, so only its class is named.
+    """psycopg's errors as LedgerError. The driver's text may hold host, user and values: only its class is named, or in
+    our words why nobody is connected.
 
     A cancellation is not lost in the block: on Python 3.11, ``asyncio.wait_for``, with which the pool waits for a
     connection, loses one that comes together with the connection, and a loop that was cancelled would go on for ever.
@@ -113,11 +129,12 @@ def translate_errors() -> Iterator[None]:
     try:
         yield
     except PoolTimeout as exc:
-        raise LedgerError("the database of DATABASE_URL does not answer") from exc
+        raise LedgerError("the database of DATABASE_URL does not answer", next_action=_SEE_TO_IT) from exc
     except psycopg.errors.LockNotAvailable as exc:  # a subclass of the next one: here the database is well
         raise busy() from exc
     except psycopg.OperationalError as exc:
-        raise LedgerError(f"the database of DATABASE_URL cannot be used ({type(exc).__name__})") from exc
+        why = next((words for part, words in _CAUSES.items() if part in str(exc)), type(exc).__name__)
+        raise LedgerError(f"the database of DATABASE_URL cannot be used ({why})", next_action=_SEE_TO_IT) from exc
     except psycopg.Error as exc:
         raise LedgerError(f"the database refused a statement ({type(exc).__name__} {exc.sqlstate or ''})") from exc
     if _count_cancellations() > before:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import psycopg
+import psycopg.conninfo
 import pytest
 from psycopg_pool import PoolTimeout
 
@@ -17,6 +18,7 @@ from ring_mcp.ledger.postgres_session import (
     open_connection,
     translate_errors,
 )
+from tests.ledger_databases import LedgerDatabase
 
 SECRET = "postgresql://somebody:secret@db.example/ring"
 
@@ -49,13 +51,36 @@ async def test_an_error_is_told_by_its_kind_alone(error: Exception, told: str) -
     ("error", "told"),
     [
         (psycopg.errors.LockNotAvailable(SECRET), "This call started nothing. Call again in a moment."),
-        (psycopg.errors.AdminShutdown(SECRET), LedgerError.next_action),
+        (
+            psycopg.errors.AdminShutdown(SECRET),
+            "See that the database runs and that DATABASE_URL is right, then call again; this call started nothing.",
+        ),
     ],
 )
 async def test_a_busy_database_need_not_be_made_reachable(error: Exception, told: str) -> None:
     with pytest.raises(LedgerError) as caught, translate_errors():
         raise error
     assert caught.value.next_action == told
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"port": "1"}, "nothing listens there"),
+        ({"host": "127.0.0.1", "port": "1"}, "nothing listens there"),
+        ({"host": "somewhere.invalid"}, "the name of its host is not known"),
+        ({"dbname": "secret_of_mine"}, "it has no such database or user"),
+        ({"user": "secret_of_mine"}, "it has no such database or user"),
+    ],
+    ids=["socket", "port", "host", "database", "user"],
+)
+async def test_why_nobody_is_connected_is_told_without_names(
+    postgres: LedgerDatabase, change: dict[str, str], told: str
+) -> None:
+    address = psycopg.conninfo.make_conninfo(postgres.address, **change)
+    with pytest.raises(LedgerError) as caught, translate_errors():
+        await psycopg.AsyncConnection.connect(address)
+    assert caught.value.message == f"the database of DATABASE_URL cannot be used ({told})"
 
 
 async def test_any_other_error_is_left_as_it_is() -> None:
