@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
+from functools import partial
 
 from ring_mcp.clock import Clock, to_iso
 from ring_mcp.conductors.allowance import Allowance
 from ring_mcp.conductors.key_checks import KeyChecks, tell_missing_key
-from ring_mcp.conductors.price_drift import DRIFT_DAYS, last_bills
+from ring_mcp.conductors.price_drift import check_bills
 from ring_mcp.conductors.rate_checks import check_rates
 from ring_mcp.conductors.report import Check, HealthReport, Status
 from ring_mcp.conductors.sharing_check import check_sharing
 from ring_mcp.domain import usd
 from ring_mcp.errors import RingError
 from ring_mcp.jobs.accounts import Accounts
+from ring_mcp.jobs.opening import check_disk
 from ring_mcp.jobs.rates import ProviderRates
 from ring_mcp.jobs.write_ahead import WriteAhead
 from ring_mcp.ledger.base import Ledger
@@ -85,13 +87,11 @@ class HealthConductor:
         """Check all parts at the same time, each for a few seconds at most. ``actor_id``: who asks, and is told what
         they may still spend."""
         now = self._clock.now()
-        ledger, storage, sharing, asked = await asyncio.gather(
-            self._ask("ledger", self._ledger.name, self._ledger.ping),
-            self._ask("storage", self._storage.name, self._storage.ping),
-            check_sharing(self._storage, _CHECK_TIMEOUT_S),
-            self._key_checks.ask(),
+        (ledger, storage, state), sharing, asked = await asyncio.gather(
+            self._ask_parts(), check_sharing(self._storage, _CHECK_TIMEOUT_S), self._key_checks.ask()
         )
-        checks = [ledger, storage, *sharing, *self._check_keys(asked), *self._check_defaults(now.date())]
+        checks = [ledger, storage, *([state] if state.status == "error" else []), *sharing]
+        checks += [*self._check_keys(asked), *self._check_defaults(now.date())]
         checks += [self._prices(), *self._models()]
         checks += [Check(name="configuration", status="warning", detail=note) for note in self._notes]
         spent, left, standing = None, None, None
@@ -101,7 +101,11 @@ class HealthConductor:
             spend, left, standing = allowed.spend, allowed.left, allowed.standing
             spent = spend.day_usd
             checks.append(self._check_spending(spend.day_usd, spend.day_reserved_usd, spend.unknown_jobs))
-            checks += [*await self._bills(), *await self._check_stranded(), *await check_rates(self._rates)]
+            checks += [
+                *await check_bills(self._ledger, self._presets, now, sandbox=self._sandbox),
+                *await self._check_stranded(),
+                *await check_rates(self._rates),
+            ]
         checks += await asyncio.to_thread(self._unwritten)
         if self._sandbox:
             detail = "SANDBOX: no provider is called, nobody pays what is billed"
@@ -125,16 +129,21 @@ class HealthConductor:
         # Concurrent probes wait for one check and share its answer.
         async with self._turn:
             if self._readiness is None or self._clock.monotonic() - self._readiness[0] >= _READY_FOR_S:
-                checks = await asyncio.gather(
-                    self._ask("ledger", self._ledger.name, self._ledger.ping),
-                    self._ask("storage", self._storage.name, self._storage.ping),
-                )
-                failed = [check for check in checks if check.status == "error"]
+                failed = [check for check in await self._ask_parts() if check.status == "error"]
                 for check in failed:
                     logger.warning("not ready: %s", check.detail)
                 obstacles = tuple(f"the {check.name} does not work" for check in failed)
                 self._readiness = self._clock.monotonic(), obstacles
             return self._readiness[1]
+
+    async def _ask_parts(self) -> tuple[Check, Check, Check]:
+        """What no paid call can do without: ledger, storage, and room in the state folder."""
+        spool = self._write_ahead.folder.parent / "spool"
+        return await asyncio.gather(
+            self._ask("ledger", self._ledger.name, self._ledger.ping),
+            self._ask("storage", self._storage.name, self._storage.ping),
+            self._ask("state folder", "the state folder", partial(asyncio.to_thread, check_disk, spool)),
+        )
 
     async def _ask(self, name: str, backend: str, ping: Callable[[], Awaitable[None]]) -> Check:
         try:
@@ -220,27 +229,6 @@ class HealthConductor:
                 checks.append(Check(name="model", status="ok", detail=name))
         return checks
 
-    async def _bills(self) -> list[Check]:
-        """The latest bills compared with the list prices, from which quotes and caps are computed."""
-        since = self._clock.now() - timedelta(days=DRIFT_DAYS)
-        bills = last_bills(await self._ledger.bills(since, sandbox=self._sandbox), self._presets)
-        off = [
-            Check(
-                name="bills",
-                status="warning",
-                detail=f"{each.model}: billed {usd(each.billed_usd)} for what is listed at {usd(each.list_usd)} "
-                f"({each.drift:+.1%} over the last {_some_jobs(each.jobs)})",
-                fix="Quotes and caps count with presets.json: compare it with the provider's price list "
-                "(`ring-mcp presets check --live` does, as far as prices are listed).",
-            )
-            for each in bills
-            if each.is_off
-        ]
-        if off or not bills:
-            return off
-        jobs = sum(each.jobs for each in bills)
-        return [Check(name="bills", status="ok", detail=f"as listed, over the last {_some_jobs(jobs)}")]
-
     async def _check_stranded(self) -> list[Check]:
         """Open jobs of accounts that no running server holds, the oldest first."""
         found = await self._ledger.list_stranded(self._accounts.holder)
@@ -288,10 +276,6 @@ class HealthConductor:
                 fix=f"Look at the provider's console, then `ring-mcp jobs resolve JOB{switch} --paid|--not-paid`.",
             )
         return Check(name="spending", status="ok", detail=detail)
-
-
-def _some_jobs(count: int) -> str:
-    return "job" if count == 1 else f"{count} jobs"
 
 
 def _some(job_ids: Sequence[str]) -> str:

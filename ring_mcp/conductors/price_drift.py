@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 
-from ring_mcp.ledger.base import BilledDay
+from ring_mcp.conductors.report import Check
+from ring_mcp.domain import usd
+from ring_mcp.ledger.base import BilledDay, Ledger
 from ring_mcp.presets import Presets
 
 DRIFT_DAYS = 31
@@ -58,3 +61,29 @@ def _list_of(name: str, presets: Presets) -> str | None:
     """The date of the price list from which quotes for this model are computed."""
     model = presets.image_models.get(name) or presets.video_models.get(name)
     return model.prices.as_of.isoformat() if model is not None and model.prices is not None else None
+
+
+async def check_bills(ledger: Ledger, presets: Presets, now: datetime, *, sandbox: bool) -> list[Check]:
+    """The latest bills compared with the list prices, from which quotes and caps are computed."""
+    since = now - timedelta(days=DRIFT_DAYS)
+    bills = last_bills(await ledger.bills(since, sandbox=sandbox), presets)
+    off = [
+        Check(
+            name="bills",
+            status="warning",
+            detail=f"{each.model}: billed {usd(each.billed_usd)} for what is listed at {usd(each.list_usd)} "
+            f"({each.drift:+.1%} over the last {_some_jobs(each.jobs)})",
+            fix="Quotes and caps count with presets.json: compare it with the provider's price list "
+            "(`ring-mcp presets check --live` does, as far as prices are listed).",
+        )
+        for each in bills
+        if each.is_off
+    ]
+    if off or not bills:
+        return off
+    jobs = sum(each.jobs for each in bills)
+    return [Check(name="bills", status="ok", detail=f"as listed, over the last {_some_jobs(jobs)}")]
+
+
+def _some_jobs(count: int) -> str:
+    return "job" if count == 1 else f"{count} jobs"

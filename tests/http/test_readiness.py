@@ -38,6 +38,22 @@ def test_a_server_without_its_ledger_is_not_ready(env: dict[str, str], tmp_path:
     assert str(tmp_path) not in answer.text
 
 
+def test_a_server_whose_paid_calls_are_refused_is_not_ready(env: dict[str, str], tmp_path: Path) -> None:
+    spool = tmp_path / "state" / "sandbox" / "spool"
+    spool.parent.mkdir(parents=True)
+    spool.write_text("in the place of a folder")
+    with HttpRing(env, tmp_path) as ring:
+        refused = ring.post(f"{API}/images/generate", {"prompt": "a kite"})
+        answer = ring.get("/readyz", token=None)
+        health = ring.get(f"{API}/meta/health", token=ALICE).json()["data"]
+
+    assert refused.json()["code"] == "storage_failed"
+    assert (answer.status_code, answer.json()["reasons"]) == (503, ["the state folder does not work"])
+    [check] = [check for check in health["checks"] if check["name"] == "state folder"]
+    assert check["status"] == "error"
+    assert "RING_STATE_DIR" in check["fix"]
+
+
 def test_who_i_am_is_told_in_rings_fields(ring: HttpRing) -> None:
     told = ring.get(f"{API}/meta/context", token=ALICE).json()["data"]
 
