@@ -79,8 +79,8 @@ class ConfigError(RingError):
     code = "config_invalid"
     next_action = "Correct the variables named above and start again."
 
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
+    def __init__(self, problems: list[str], *, next_action: str | None = None) -> None:
+        super().__init__("\n".join(problems), next_action=next_action)
         self.problems = problems
 
 

@@ -236,7 +236,10 @@ def bind(host: str, port: int) -> socket.socket:
         listener.listen(_BACKLOG)
     except OSError as exc:
         listener.close()
-        raise ConfigError([f"{host} port {port} cannot be used: {exc.strerror}"]) from exc
+        raise ConfigError(
+            [f"{host} port {port} cannot be used: {exc.strerror}"],
+            next_action="Name another port or host, or end what listens there; then start again.",
+        ) from exc
     return listener
 
 

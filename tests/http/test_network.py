@@ -367,3 +367,5 @@ def test_a_server_on_a_taken_port_says_so(tmp_path: Path, ring: HttpRing) -> Non
     ended = command(environment(tmp_path), tmp_path, "serve", "--port", port)
     assert ended.returncode == 2
     assert f"port {port} cannot be used" in ended.stderr
+    assert "Name another port" in ended.stderr
+    assert "variables" not in ended.stderr, "none was named"
