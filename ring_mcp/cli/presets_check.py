@@ -54,11 +54,18 @@ def check(live: bool, against: str | None, as_json: bool) -> None:
 
 
 def _tell_against(presets: Presets, path: Path, today: date, as_json: bool) -> None:
+    from ring_mcp.cli.show import safe_lines
     from ring_mcp.conductors.model_check import Comparison
     from ring_mcp.conductors.price_map import MAX_MAP_BYTES, compare_with_map, read_map
+    from ring_mcp.errors import InvalidRequest
     from ring_mcp.scripted.reading import read_limited
 
-    found = compare_with_map(presets, read_map(read_limited(path, "the price map", MAX_MAP_BYTES)), today)
+    try:
+        listed = read_map(read_limited(path, "the price map", MAX_MAP_BYTES))
+    except InvalidRequest as exc:  # not the status of a difference, which whoever runs this every week acts on
+        click.echo(f"error: {safe_lines(exc.message)}", err=True)
+        sys.exit(NOT_ASKED)
+    found = compare_with_map(presets, listed, today)
     compared = Comparison(asked=(path.name,), differences=tuple(found), failures={})
     if as_json:
         print_json(_facts(compared))

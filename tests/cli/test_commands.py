@@ -230,3 +230,13 @@ def test_a_backup_into_a_folder_nobody_may_enter_is_told(env: dict[str, str], tm
     assert done.returncode == 1
     assert "File name too long" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]"], ids=["missing", "no JSON", "no map"])
+def test_a_price_map_nobody_can_read_is_no_difference(env: dict[str, str], tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "map.json").write_text(text)
+    done = command(env, tmp_path, "presets", "check", "--against", "map.json")
+    assert done.returncode == 2
+    assert "price map" in done.stderr
+    assert "Traceback" not in done.stderr
