@@ -15,7 +15,8 @@ from decimal import Decimal
 from typing import Any
 
 from ring_mcp.domain import usd
-from ring_mcp.errors import CapExceeded, RingError
+from ring_mcp.domain.reading import MAX_PROBLEMS
+from ring_mcp.errors import CapExceeded, InvalidRequest, RingError
 from ring_mcp.presets import Presets
 from ring_mcp.scripted.base import Maker, Record, Row, RunOptions
 from ring_mcp.scripted.budget import refusal, without_room
@@ -28,6 +29,7 @@ from ring_mcp.scripted.schema import ScriptRequest
 logger = logging.getLogger(__name__)
 
 _LOOK = "See stderr, and `ring-mcp jobs list` for what was started; the same again pays nothing twice."
+_MAX_TOLD_CHARS = 500
 
 
 class ScriptRun:
@@ -90,6 +92,20 @@ class ScriptRun:
             raise refused
         left_out = without_room(self.clips, self.cap_left_usd)
         return [clip for clip in self.clips if clip.status == "waiting" and clip.quoted_usd and clip not in left_out]
+
+    def check_started(self) -> None:
+        """Raises CapExceeded if others have used up, since the quote, what every clip needed, and InvalidRequest if
+        each has something wrong with it: clips without a job would be taken for work in progress."""
+        wrong = {clip.id: clip.error for clip in self.clips if clip.error is not None and not clip.job_id}
+        if len(wrong) < len(self.clips):
+            return
+        capped = next((error for error in wrong.values() if error.code == CapExceeded.code), None)
+        if capped is not None:
+            raise CapExceeded(capped.message, next_action=capped.next_action)
+        if all(error.next_action == InvalidRequest.next_action for error in wrong.values()):
+            told = [f"clip {name}: {error.message[:_MAX_TOLD_CHARS]}" for name, error in wrong.items()]
+            further = [f"… and {len(told) - MAX_PROBLEMS} more"] if len(told) > MAX_PROBLEMS else []
+            raise InvalidRequest("\n".join([*told[:MAX_PROBLEMS], *further]))
 
     def confirm(self) -> None:
         """Somebody has said yes to what the clips cost, each at most what it was quoted at."""

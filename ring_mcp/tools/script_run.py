@@ -15,7 +15,7 @@ from ring_mcp.conductors.results import Usd, Wire
 from ring_mcp.domain import Job, JobState, VideoPlan, usd
 from ring_mcp.domain.caps import WINDOW_WORDS
 from ring_mcp.domain.fields import SEPARATED, Flag, ShortText, Text, as_decimal
-from ring_mcp.errors import CapExceeded, InvalidRequest
+from ring_mcp.errors import InvalidRequest
 from ring_mcp.jobs.addresses import resolve_path
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.presets import Presets
@@ -27,7 +27,6 @@ from ring_mcp.tools.tool import Answer, Arguments, Caller, Tool
 
 if TYPE_CHECKING:
     from ring_mcp.scripted.makes import Makes
-    from ring_mcp.scripted.run import ScriptRun
     from ring_mcp.scripted.schema import ScriptRequest
 
 DESCRIPTION = """\
@@ -204,7 +203,7 @@ def script_run_tool(
         if not arguments.dry_run:
             maker.agree(await agree(run, maker, confirming, caller))
             await run.run()
-            _check_started(run)
+        run.check_started()
         refused = run.refusal if arguments.dry_run else None
         result = ScriptRunResult(
             request_id=request.request_id,
@@ -232,14 +231,6 @@ def script_run_tool(
         annotations=annotate_paid(),
         handler=handle,
     )
-
-
-def _check_started(run: ScriptRun) -> None:
-    """Raises CapExceeded if others have used up, since the quote, what every clip of this call needed."""
-    refused = [clip for clip in run.clips if clip.error is not None and clip.error.code == CapExceeded.code]
-    if refused and not any(clip.job_id for clip in run.clips):
-        assert refused[0].error is not None
-        raise CapExceeded(refused[0].error.message, next_action=refused[0].error.next_action)
 
 
 def _request(arguments: ScriptRunArguments, folders: Sequence[Path], makes: Makes) -> ScriptRequest:

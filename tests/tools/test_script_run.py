@@ -159,6 +159,19 @@ def test_one_bad_clip_does_not_stop_the_others(ring: RingProcess, sandbox: Sandb
     assert len(sandbox.state.books.charges()) == 2
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_script_of_which_no_clip_can_be_made_is_refused(
+    ring: RingProcess, sandbox: SandboxServer, dry_run: bool
+) -> None:
+    bad = {"imageUrl": "http://192.168.0.1/a.jpg"}
+    reply = run(ring, script(clip("one", firstFrame=bad), clip("two", video={"model": "sora-2"})), dryRun=dry_run)
+    assert (reply.content["code"], reply.content["billed"]) == ("invalid_request", "no")
+    assert "clip one: imageUrl cannot be used" in reply.text
+    assert "clip two: model must be one of" in reply.text
+    assert "ring-job-get" not in reply.text, "there is no job to ask for"
+    assert not sandbox.state.books.charges()
+
+
 def test_a_clip_that_was_refused_is_told_and_not_paid_for_again(ring: RingProcess, sandbox: SandboxServer) -> None:
     sandbox.state.faults.add("moderated")
     request = script(clip("bad"))
@@ -245,7 +258,7 @@ def test_what_is_wrong_is_named_before_anything_is_made(
 def test_as_many_clips_as_fit_stay_below_the_size_of_a_result(ring: RingProcess) -> None:
     long = "x" * 100
     bad = {"imageUrl": f"http://192.168.0.1/{'y' * 3000}.jpg"}
-    request = script(*({**clip(f"{n:03}-{long[:90]}"), "firstFrame": bad} for n in range(200)))
+    request = script(*({**clip(f"{n:03}-{long[:90]}"), "firstFrame": bad} for n in range(199)), clip("good"))
     reply = run(ring, request, dryRun=True)
     assert reply.size_bytes < MAX_RESULT_BYTES
     assert len(reply.data["clips"]) == 200
