@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from ring_mcp.domain.choices import Spellings, as_ratio
+from ring_mcp.domain.choices import Spellings, as_ratio, strip_edges
 from ring_mcp.domain.fields import (
     PROSE,
     Address,
@@ -117,6 +117,7 @@ Directions = Annotated[Prose, AfterValidator(_placeholders_in_cast)]
 CastId = Annotated[
     str,
     Field(max_length=_MAX_SHOWN_CHARS),
+    AfterValidator(strip_edges),
     *require_spelling(
         r"^[a-z][a-z0-9_]*$", "must be small letters a to z, figures and _ only, and begin with a letter"
     ),
@@ -127,6 +128,7 @@ _NAMES_A_FILE = "names a file: letters A to Z, figures, -, _ and . only, 100 at 
 # No separator, and no dot in front, which hides a file.
 ClipId = Annotated[
     str,
+    AfterValidator(strip_edges),
     *require_spelling(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$", _NAMES_A_FILE),
     BeforeValidator(as_name),
     AfterValidator(_once("clip ids")),
@@ -283,12 +285,14 @@ def parse_script(content: str | bytes | Mapping[str, Any], makes: Makes = MAKES)
 
 
 def _check_known(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The ids of the whole cast, and room for those of clips."""
-    cast = data.get("cast")
-    ids = [member.get("id") for member in cast if isinstance(member, dict)] if isinstance(cast, list) else []
+    """The ids of the whole cast, and room for those of clips. None: what the cast is cannot be read, which is told of
+    the cast itself and not of each place that names somebody."""
+    cast = data.get("cast", [])
+    members = cast if isinstance(cast, list) else [cast]
+    ids = [member.get("id") if isinstance(member, dict) else None for member in members]
     # Too long an id has an error of its own, and would only fill the others, which list the cast.
     known = [i for i in dict.fromkeys(map(str, ids)) if len(i) <= _MAX_SHOWN_CHARS]
-    return {"cast": Spellings(known), "cast ids": set(), "clip ids": set()}
+    return {"cast": None if None in ids else Spellings(known), "cast ids": set(), "clip ids": set()}
 
 
 def read_script(path: Path, makes: Makes = MAKES, *, is_strangers: bool = False) -> ScriptRequest:

@@ -126,10 +126,10 @@ NOT_FILE_NAMES = [
     "/etc/passwd",
     "C:a",
     "a b",
-    "a\n",
+    "a\nb",
     "кліп",
     "🎬",
-    "\u202ea",
+    "b\u202ea",
     "a" * 101,
 ]
 
@@ -151,6 +151,30 @@ def test_ids_as_ring_writes_them_are_taken(identifier: str) -> None:
     content = {"schemaVersion": "1.0", "requestId": "r", **clip(id=identifier)}
 
     assert parse_script(json.dumps(content)).clips[0].id == identifier
+
+
+def test_blanks_around_an_id_are_no_part_of_it() -> None:
+    cast = [{"id": "\u200banna\n", "description": "a woman"}]
+    content = {"schemaVersion": "1.0", "requestId": "r", "cast": cast, **scene(action="{{anna}} runs", dialogue=[])}
+    content["clips"][0] |= {"id": " a\n", "prompt": None}
+    request = parse_script(json.dumps(content))
+
+    assert ([each.id for each in request.clips], [each.id for each in request.cast]) == (["a"], ["anna"])
+    assert compile_clip(request, request.clips[0])["prompt"] == "ACTION: a woman runs"
+
+
+@pytest.mark.parametrize(
+    ("cast", "text"),
+    [
+        ({"anna": "a woman"}, "cast: must be a list"),
+        ("anna", "cast: must be a list"),
+        (5, "cast: must be a list"),
+        (["anna"], "cast[0]: must be an object with id, description, label"),
+        ([{"description": "a woman"}], "cast[0].id is required"),
+    ],
+)
+def test_who_names_an_unreadable_cast_is_not_told_of_it(cast: Any, text: str) -> None:
+    assert told(**{**scene(action="{{anna}} runs"), "cast": cast}) == text
 
 
 @pytest.mark.parametrize("text", ["🎬 Дія!", "שלום \u202eעולם", "a\nb", "{", "} {"])
