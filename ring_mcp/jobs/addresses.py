@@ -19,14 +19,19 @@ from ring_mcp.errors import InvalidRequest
 
 NO_PATH = re.compile(r"(https?|data|kept|ring):", re.IGNORECASE)
 _TWO_PATHS = re.compile(r"[,;\s]\s{0,9}(?:/|file:)", re.IGNORECASE)
+_BARE = "must be the bare address: write it alone, without words, quotes, Markdown or HTML around it"
 MAX_CHARS = 8_000
 """How long an address may be that is not a data URI."""
 
 _FIELDS = {"image_url": "imageUrl", "last_frame_url": "lastFrameUrl", "source_video_url": "sourceVideoUrl"}
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,40}):", re.IGNORECASE)
 _BEGINS = re.compile(r"(?:^|[\s,;])(?:https?|file|data|ring):", re.IGNORECASE)
-_WRAPPED = re.compile(r"!?\[[^\]]*\]\(|<|[\"'`“”]")
-_SAVED_AT = re.compile(r"saved at\s+")
+_WRAPPED = re.compile(r"!?\[[^\]]*\]\(|[<(]|[\"'`“”]")
+_SAVED_AT = re.compile(r"saved at\s+", re.IGNORECASE)
+_AMONG_WORDS = re.compile(r"[\s(\[<\"'=](?:(?:https?|file|data|ring):|~?/)", re.IGNORECASE)
+_WITHOUT_DATA = re.compile(r"[^,]{0,100}?base64\s{0,9}[,:]", re.IGNORECASE)
+_ESCAPED_AND = re.compile(r"&(?:amp;)+")
+DATA_FORM = "a data URI has the form data:image/png;base64,<data>"
 _BASE64_OF_MEDIA = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "AAAA")
 """How JPEG, PNG, GIF, WebP, and MP4 or HEIC begin in base64."""
 
@@ -63,9 +68,7 @@ def normalize_address(field: str, text: str) -> str:
     if (said := _SAVED_AT.match(text)) is not None:
         text = text[said.end() :]
     if _WRAPPED.match(text):
-        raise InvalidRequest(
-            f"{field} must be the bare address: write it alone, without quotes, Markdown or HTML around it"
-        )
+        raise InvalidRequest(f"{field} {_BARE}")
     found = _SCHEME.match(text)
     scheme = found[1].lower() if found else ""
     if scheme == "data":
@@ -75,12 +78,18 @@ def normalize_address(field: str, text: str) -> str:
         raise InvalidRequest(
             f"{field} looks like base64 alone: write data:image/png;base64, before it, or image/jpeg or image/webp"
         )
+    is_bare = scheme in ("http", "https", "file") or text.startswith(("/", "~"))
+    if not is_bare and _WITHOUT_DATA.match(text):
+        raise InvalidRequest(f"{field}: {DATA_FORM}")
     if len(text) > MAX_CHARS:
-        raise InvalidRequest(f"{field} has {len(text):,} characters; an address may have {MAX_CHARS:,}")
+        inline = "" if is_bare else f", and {DATA_FORM}"
+        raise InvalidRequest(f"{field} has {len(text):,} characters; an address may have {MAX_CHARS:,}{inline}")
     if scheme == "file":
         return _file_url(text[5:])
     if scheme in ("http", "https") or text.startswith("//"):
         return _web_address(field, scheme, text)
+    if not is_bare and _AMONG_WORDS.search(text):
+        raise InvalidRequest(f"{field} {_BARE}")
     return text
 
 
@@ -109,7 +118,8 @@ def _web_address(field: str, scheme: str, text: str) -> str:
         raise InvalidRequest(f"{field} holds several addresses: give each by itself, as an item of a list")
     if any(char.isspace() or not char.isprintable() for char in text):
         raise InvalidRequest(f"{field} has a blank inside: write %20 in its place")
-    address = f"{scheme}:{text[len(scheme) + 1 :]}"
+    # Copied out of HTML; no address has a name that begins so.
+    address = _ESCAPED_AND.sub("&", f"{scheme}:{text[len(scheme) + 1 :]}")
     try:
         parts = urlsplit(address)
         is_whole = parts.hostname is not None and (parts.port is None or parts.port > 0)

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from ring_mcp.domain import MediaFile, MediaKind, Plan, VideoPlan
 from ring_mcp.errors import InvalidRequest, LocalPolicy, ProviderBadReply, ProviderError, StorageError
 from ring_mcp.files import open_file
+from ring_mcp.jobs.addresses import DATA_FORM
 from ring_mcp.jobs.shared_names import KEPT
 from ring_mcp.media.identify import NotTheMedia, hash_file, identify
 from ring_mcp.media.mp4 import read_mp4
@@ -69,7 +70,7 @@ def write_inline(uri: str, path: Path, field: str, max_bytes: int) -> str:
     """Write the content of a data URI to ``path``; returns its SHA-256. Raises InvalidRequest or StorageError."""
     head, _, payload = uri.partition(",")
     if not "".join(head.split()).lower().endswith(";base64"):
-        raise InvalidRequest(f"{field}: a data URI has the form data:image/png;base64,<data>")
+        raise InvalidRequest(f"{field}: {DATA_FORM}")
     payload = _plain_base64(payload)
     about_bytes = len(payload) // 4 * 3
     # Before decoding, so that what is far too large is not in memory twice; two bytes may be padding.

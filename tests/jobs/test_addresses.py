@@ -24,7 +24,8 @@ SAME = {
     "https://example.org/a.jpg": [" https://example.org/a.jpg\n", "HTTPS://example.org/a.jpg", "saved at https://example.org/a.jpg"],
     "file:///photo.jpg": ["file:photo.jpg", "file:/photo.jpg"],
     "file:///tmp/a%20b.jpg": ["file:/tmp/a%20b.jpg", "file://tmp/a%20b.jpg", "FILE:////tmp/a%20b.jpg", "file://localhost/tmp/a%20b.jpg"],
-    "/tmp/a.jpg": ["saved at /tmp/a.jpg", "\t/tmp/a.jpg "],
+    "https://example.org/a.jpg?w=1&sig=b": ["https://example.org/a.jpg?w=1&amp;sig=b", "https://example.org/a.jpg?w=1&amp;amp;sig=b"],
+    "/tmp/a.jpg": ["saved at /tmp/a.jpg", "Saved at /tmp/a.jpg", "\t/tmp/a.jpg "],
     "data:image/png;base64,AAAA": [" DATA:image/png;base64,AAAA", "data: image/png;base64,AAAA\n"],
     "file_abc123": [" file_abc123\n"],
     "ring://jobs/x": ["ring://jobs/x "],
@@ -44,6 +45,17 @@ def test_one_address_in_many_spellings_is_one(kept: str, given_: str) -> None:
         ("![](https://x.org/a.jpg)", "imageUrl must be the bare address"),
         ("<https://x.org/a.jpg>", "imageUrl must be the bare address"),
         ("'https://x.org/a.jpg'", "imageUrl must be the bare address"),
+        ("(https://x.org/a.jpg)", "imageUrl must be the bare address"),
+        ("URL: https://x.org/a.jpg", "imageUrl must be the bare address"),
+        ("The picture is saved to /tmp/a.jpg", "imageUrl must be the bare address"),
+        ("Image 1: ~/a.jpg", "imageUrl must be the bare address"),
+        ("frame=/tmp/a.jpg", "imageUrl must be the bare address"),
+        ("image/jpeg;base64," + "A" * 9_000, "imageUrl: a data URI has the form data:image/png;base64,"),
+        ("base64: /9j/AAAA", "imageUrl: a data URI has the form data:image/png;base64,"),
+        (
+            "data%3Aimage%2Fpng%3Bbase64%2C" + "A" * 9_000,
+            "imageUrl has 9,030 characters; an address may have 8,000, and a data URI has",
+        ),
         ("https://x.org/a b.jpg", "imageUrl has a blank inside: write %20"),
         ("https://x.org/a\nb.jpg", "imageUrl has a blank inside: write %20"),
         ("https://x.org/a\u200bb.jpg", "imageUrl has a blank inside: write %20"),
@@ -82,6 +94,9 @@ def test_what_is_no_address_is_told_with_what_to_write(text: str, told: str) -> 
         "https://x.org/" + "a" * (MAX_CHARS - 14),
         "AAAA.jpg",
         "/9j/" + "A" * 55 + ".jpg",  # a file's name: base64 of a picture is longer
+        "/tmp/base64,1/a b /c.jpg",  # a file's name may be like anything
+        "/tmp/x (1) https://y.jpg",
+        "blob:https://x.org/a",
         "UklGR:x",  # another scheme, whoever knows it
         "Q" * 1000,
     ],
