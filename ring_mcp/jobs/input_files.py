@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import re
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ from ring_mcp.media.natives import Natives, NoDecoder, Undecodable
 from ring_mcp.plans.rules import doubt
 from ring_mcp.presets import Model, VideoModel
 from ring_mcp.presets_limits import InputBytes
+
+_ESCAPES = re.compile(r"\\[nrt]|\\(?=/)")
 
 
 def refuse_kept(plan: Plan) -> None:
@@ -69,7 +72,7 @@ def check_sum(sizes_bytes: Iterable[int], plan: Plan, model: Model) -> None:
 def write_inline(uri: str, path: Path, field: str, max_bytes: int) -> str:
     """Write the content of a data URI to ``path``; returns its SHA-256. Raises InvalidRequest or StorageError."""
     head, _, payload = uri.partition(",")
-    if not "".join(head.split()).lower().endswith(";base64"):
+    if "base64" not in "".join(head.split()).lower().split(";")[1:]:
         raise InvalidRequest(f"{field}: {DATA_FORM}")
     payload = _plain_base64(payload)
     about_bytes = len(payload) // 4 * 3
@@ -89,9 +92,10 @@ def write_inline(uri: str, path: Path, field: str, max_bytes: int) -> str:
 
 
 def _plain_base64(payload: str) -> str:
-    """Base64 with the damage of transport undone: line breaks, percent-encoding, plus signs turned to blanks, the
-    URL-safe alphabet, missing padding."""
-    payload = unquote(payload).strip()
+    """Base64 with the damage of transport undone: line breaks, also as JSON writes them, percent-encoding, plus signs
+    turned to blanks, the URL-safe alphabet, missing padding."""
+    # What JSON writes for line breaks and slashes, where a text was packed twice; base64 itself has no backslash.
+    payload = _ESCAPES.sub("", unquote(payload)).strip()
     whole = payload.replace(" ", "+") if _has_lost_plus_signs(payload) else "".join(payload.split())
     whole = whole.rstrip("=").replace("-", "+").replace("_", "/")
     return whole + "=" * (-len(whole) % 4)

@@ -187,6 +187,12 @@ def test_what_is_no_data_uri_is_told_with_its_field(tmp_path: Path, uri: str, te
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("head", ["image/png;base64;name=a.png", ";base64", "image/png; name=a.png; Base64 "])
+def test_what_else_a_data_uri_says_does_not_matter(tmp_path: Path, head: str) -> None:
+    write_inline(f"data:{head},AAAA", tmp_path / "input", "imageUrl", MAX_IMAGE_BYTES)
+    assert (tmp_path / "input").read_bytes() == bytes(3)
+
+
 def test_a_data_uri_may_hold_as_much_as_a_picture(tmp_path: Path) -> None:
     assert MAX_IMAGE_BYTES == 10 * 1024 * 1024
     write_inline(inline(b"x" * MAX_IMAGE_BYTES), tmp_path / "input", "imageUrl", MAX_IMAGE_BYTES)
@@ -348,6 +354,7 @@ def test_an_address_that_was_given_is_not_blamed_on_the_provider() -> None:
 MANGLED: dict[str, Callable[[str], str]] = {
     "as it is": lambda text: text,
     "lines of 76": lambda text: "\r\n".join(textwrap.wrap(text, 76)),
+    "lines of 76, packed twice": lambda text: "\\r\\n".join(textwrap.wrap(text, 76)).replace("/", "\\/"),
     "blanks around": lambda text: f" {text}\n",
     "blanks at every 64th": lambda text: " ".join(textwrap.wrap(text, 64)),
     "no padding": lambda text: text.rstrip("="),
