@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import os
 import re
+import unicodedata
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote
 
 from ring_mcp.domain import MediaFile, MediaKind, Plan, VideoPlan
 from ring_mcp.errors import InvalidRequest, LocalPolicy, ProviderBadReply, ProviderError, StorageError
 from ring_mcp.files import open_file
-from ring_mcp.jobs.addresses import DATA_FORM
+from ring_mcp.jobs.addresses import DATA_FORM, is_inside
 from ring_mcp.jobs.shared_names import KEPT
 from ring_mcp.media.identify import NotTheMedia, hash_file, identify
 from ring_mcp.media.mp4 import read_mp4
@@ -26,6 +29,32 @@ from ring_mcp.presets import Model, VideoModel
 from ring_mcp.presets_limits import InputBytes
 
 _ESCAPES = re.compile(r"\\[nrt]|\\(?=/)")
+
+
+_SHELLS = re.compile(r"\\([^\w/\\])")
+_MOST_NAMES = 10_000
+
+
+def find_spelled(path: Path, folders: Collection[Path]) -> Path:
+    """The file that ``path`` means, if there is none of that very name and one in its folder that reads the same:
+    models write every blank as a plain one, a letter and its accent as one sign, and a shell puts backslashes.
+
+    Only the names in ``folders`` are looked through.
+    """
+    plain = Path(_SHELLS.sub(r"\1", str(path)))
+    for each in (path, plain):
+        if os.path.lexists(each):
+            return each
+    found = []
+    if is_inside(plain.parent, folders):
+        meant = _as_read(plain.name)
+        with contextlib.suppress(OSError), os.scandir(plain.parent) as entries:
+            found = [entry.name for entry in islice(entries, _MOST_NAMES) if _as_read(entry.name) == meant]
+    return plain.with_name(found[0]) if len(found) == 1 else path
+
+
+def _as_read(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", name).split())
 
 
 def refuse_kept(plan: Plan) -> None:

@@ -34,6 +34,7 @@ from ring_mcp.jobs.input_files import (
     clip,
     data_uri,
     explain_fetch_error,
+    find_spelled,
     new_file,
     not_writable,
     picture,
@@ -285,7 +286,7 @@ class MediaInputs:
             parts = urlsplit(url)
             if parts.scheme in ("http", "https") and parts.netloc:
                 return None
-            path = resolve_path(url)
+            path = find_spelled(resolve_path(url), self._folders)
             real = path.resolve()
             own = self._storage.local_path(path.as_uri())
         except (OSError, RuntimeError, ValueError) as exc:  # a relative one, a loop of links, ``~`` of nobody, a NUL

@@ -17,6 +17,7 @@ from ring_mcp.domain.caps import WINDOW_WORDS
 from ring_mcp.domain.fields import SEPARATED, Flag, ShortText, Text, as_decimal
 from ring_mcp.errors import InvalidRequest
 from ring_mcp.jobs.addresses import resolve_path
+from ring_mcp.jobs.input_files import find_spelled
 from ring_mcp.ledger.base import JobQuery, Ledger
 from ring_mcp.presets import Presets
 from ring_mcp.scripted.clips import ClipRun, words_key
@@ -241,10 +242,11 @@ def _request(arguments: ScriptRunArguments, folders: Sequence[Path], makes: Make
     if arguments.request is not None:
         return parse_script(arguments.request, makes)
     try:
-        path = resolve_path(arguments.path or "")
+        within = [folder.expanduser().resolve() for folder in folders]
+        path = find_spelled(resolve_path(arguments.path or ""), within)
         # Links are followed before the folder is looked at, and ``real`` is what is read: none leads out of it.
         real = path.resolve()
-        is_allowed = any(real.is_relative_to(folder.expanduser().resolve()) for folder in folders)
+        is_allowed = any(real.is_relative_to(folder) for folder in within)
     except (OSError, RuntimeError, ValueError):  # nobody's home, a ring of links, no path at all
         is_allowed = False
     if not is_allowed or not path.is_absolute():

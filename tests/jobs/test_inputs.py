@@ -215,6 +215,44 @@ async def test_a_file_may_be_named_as_people_and_as_programs_do(inputs: MediaInp
         await checked(inputs, clip_plan(image_url=name))
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("10.15\u202fPM.jpg", "10.15 PM.jpg"),
+        ("a\u00a0 b.jpg", "a b.jpg"),
+        ("cafe\u0301.jpg", "caf\u00e9.jpg"),
+        ("caf\u00e9.jpg", "cafe\u0301.jpg"),
+        ("a picture.jpg", "a\\ picture.jpg"),
+        ("(1) it's.jpg", "\\(1\\)\\ it\\'s.jpg"),
+        ("c\u202fd [1].jpg", "c\\ d\\ \\[1\\].jpg"),
+    ],
+)
+async def test_a_file_is_found_by_a_name_that_reads_the_same(
+    inputs: MediaInputs, folder: Path, name: str, written: str
+) -> None:
+    (folder / "with blank").mkdir()
+    for place in (folder, folder / "with blank"):
+        (place / name).write_bytes(jpeg())
+    await checked(inputs, clip_plan(image_url=str(folder / written)))
+    await checked(inputs, clip_plan(image_url=f"{folder}/with\\ blank/{written}"))
+    await checked(inputs, clip_plan(image_url=(folder / written).as_uri()))
+
+
+async def test_of_two_files_that_read_the_same_none_is_guessed(inputs: MediaInputs, folder: Path) -> None:
+    for name in ("a\u202fb.jpg", "a\u00a0b.jpg"):
+        (folder / name).write_bytes(jpeg())
+    assert "cannot be read: No such file" in await refused(inputs, clip_plan(image_url=str(folder / "a b.jpg")))
+
+
+async def test_a_name_that_reads_the_same_leads_out_of_no_folder(
+    inputs: MediaInputs, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a\u202fb.jpg").write_bytes(jpeg())
+    (folder / "c\u202fd.jpg").symlink_to(tmp_path / "a\u202fb.jpg")
+    for path in (tmp_path / "a b.jpg", folder / "c d.jpg", folder / ".." / "a b.jpg"):
+        assert "outside the folders" in await refused(inputs, clip_plan(image_url=str(path)))
+
+
 async def test_a_link_that_leads_out_of_the_folder_is_not_followed(inputs: MediaInputs, folder: Path) -> None:
     (folder / "way-out").symlink_to("/etc/hostname")
     assert "outside the folders" in await refused(inputs, clip_plan(image_url=str(folder / "way-out")))

@@ -205,6 +205,13 @@ def test_a_file_in_an_allowed_folder_is_read(ring: RingProcess, folders: Path) -
     assert reply.data["totalUsd"] == 0.05
 
 
+def test_a_script_is_found_by_a_name_that_reads_the_same(ring: RingProcess, folders: Path) -> None:
+    (folders / "allowed" / "my\u202fscript.json").write_text(json.dumps(script(clip("one"))))
+    for name in ("my script.json", "my\\ script.json"):
+        reply = ring.call("ring-script-run", {"path": str(folders / "allowed" / name), "dryRun": True})
+        assert reply.data["totalUsd"] == 0.05
+
+
 def test_no_other_file_is_read_and_nothing_is_told_of_it(ring: RingProcess, folders: Path) -> None:
     secret = folders / "beside" / "secret.json"
     secret.write_text("the-secret")
