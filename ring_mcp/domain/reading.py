@@ -50,7 +50,7 @@ _AS_JSON = {"True": "true", "False": "false", "None": "null", ",": ""}
 _REQUOTED = {"\\'": "'", '"': '\\"'}
 _MAX_PYTHON_CHARS = 64 * 1024
 
-_WORDS_FOR_NULL = frozenset({"null", "NULL", "None", "undefined"})
+_WORDS_FOR_NULL = frozenset({"null", "none", "nil", "undefined"})
 """What models write for null where all arguments have to be there, in the languages that they know best."""
 
 _UNREADABLE = object()
@@ -260,7 +260,9 @@ def _is_not_given(value: object, due: _Due | None) -> bool:
     if due is not None and due.item is not None:
         return False
     word = value.strip(EDGES)
-    return not word or (word in _WORDS_FOR_NULL and due is not None and _may_be_null(due, value))
+    return not word or (
+        word[:_MAX_NAME_CHARS].lower() in _WORDS_FOR_NULL and due is not None and _may_be_null(due, value)
+    )
 
 
 def _may_be_null(due: _Due, word: str) -> bool:

@@ -99,6 +99,8 @@ def test_null_and_blank_text_stand_for_nothing_in_every_argument(tool: type[Argu
     choosing = {"clips", "jobIds", "referenceImages"}  # there blank text is an empty list
     for blank in ("", " \n"):
         assert tool.parse(needed.get(tool, {}) | dict.fromkeys(set(others) - choosing, blank)) == plain
+    for word in ("null", "None", " none", "NONE", "Undefined", "nil"):  # of preview, none is a choice
+        assert tool.parse(needed.get(tool, {}) | dict.fromkeys(set(others) - choosing - {"preview"}, word)) == plain
 
 
 @pytest.mark.parametrize("tool", [ImageCreateArguments, VideoCreateArguments], ids=lambda tool: tool.__name__)
