@@ -28,6 +28,9 @@ _MAX_CHARS = 1_000
 
 _SHORTEST_PART = 3
 
+_SIGNED = re.compile(r"(?:\A|[^\w\s])-\d")
+"""A number below nothing, which is no choice: without its sign it would be another one."""
+
 
 def strip_edges(text: str) -> str:
     """``text`` without blanks of any kind around it: with one that nobody sees it would be another key."""
@@ -83,4 +86,5 @@ def as_ratio(value: str) -> str:
 
 def _fold(text: str) -> str:
     # NFKC: keyboards of other scripts have wide letters and digits of their own.
-    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", text).casefold().strip(QUOTES))
+    plain = unicodedata.normalize("NFKC", text).casefold().strip(QUOTES)
+    return plain if _SIGNED.search(plain) else re.sub(r"[\s_-]+", "", plain)

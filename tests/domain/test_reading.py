@@ -188,6 +188,13 @@ def test_a_choice_is_known_by_its_letters(said: str, meant: str | None) -> None:
     assert choose(said, ("draft", "draft_i2v", "a_b", "ab", "a-b")) == meant
 
 
+@pytest.mark.parametrize("said", ["-16:9", "16:-9", "-720", " '-720p'", "−720"])
+def test_a_number_with_a_minus_sign_is_no_choice(said: str) -> None:
+    assert choose(said, ("16:9", "720p", "gemini-2-5")) is None
+    assert choose("- 720p", ("720p",)) == "720p", "an item of a list"
+    assert choose("Gemini 2-5", ("gemini-2-5",)) == "gemini-2-5"
+
+
 @pytest.mark.parametrize(
     ("said", "meant"),
     [
