@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -122,6 +123,9 @@ BRIEF_CHARS = 40
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # The plus of a zone is a blank once it has been in a query.
 _LOST_PLUS = re.compile(r"(:[0-9.,]+) ([0-9]{2}:?[0-9]{2})$")
+_DASH = re.compile("[\u2010-\u2015\u2212]")  # in place of hyphens, by writing programs
+_BASIC = re.compile(r"\A((?:19|20)[0-9]{2})([0-9]{2})([0-9]{2})(?:\Z|T([0-9]{2})([0-9]{2})([0-9]{2})?)")
+_MAX_INSTANT_CHARS = 100
 _AN_INSTANT = "must be a date and time like 2026-11-21T08:00:00Z"
 
 
@@ -130,10 +134,22 @@ def _shorten(text: str, chars: int) -> str:
 
 
 def _instant(value: object) -> object:
-    text = value.strip(EDGES) if isinstance(value, str) else ""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, str) or len(value) > _MAX_INSTANT_CHARS:
+        raise ValueError(_AN_INSTANT)
+    # NFKC: keyboards of other scripts have wide figures of their own.
+    text = unicodedata.normalize("NFKC", value)
+    text = _BASIC.sub(_extend, _DASH.sub("-", text).strip(EDGES))
     if not _DATE.match(text):  # a mere number would be seconds since 1970
         raise ValueError(_AN_INSTANT)
     return _LOST_PLUS.sub(r"\1+\2", text)
+
+
+def _extend(found: re.Match[str]) -> str:
+    """The basic format of ISO 8601 as its extended one."""
+    year, month, day, *time = found.groups()
+    return f"{year}-{month}-{day}" + (f"T{':'.join(each for each in time if each)}" if time[0] else "")
 
 
 def _in_utc(value: datetime) -> datetime:

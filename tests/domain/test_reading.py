@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -186,6 +187,25 @@ def test_a_file_that_may_have_more_names_keeps_them_to_itself() -> None:
 )  # fmt: skip
 def test_a_choice_is_known_by_its_letters(said: str, meant: str | None) -> None:
     assert choose(said, ("draft", "draft_i2v", "a_b", "ab", "a-b")) == meant
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "2026-11-30T10:00:00Z", "20261130T100000Z", "20261130T1000Z", "20261130T120000+0200", "2026‑11‑30 10:00Z",
+        "2026–11–30T10:00:00Z", "２０２６-１１-３０T１０:００Z", ["2026-11-30T10:00Z"], "2026-11-30T05:00−05:00",
+    ],
+)  # fmt: skip
+def test_an_instant_is_one_in_each_way_to_write_it(said: object) -> None:
+    assert JobListArguments.parse({"since": said}).since == datetime(2026, 11, 30, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "said", ["1796100000", 20261130, "20261330", "10000101", "202611301", "2026-11-30" + " " * 100]
+)
+def test_what_may_be_another_instant_is_none(said: object) -> None:
+    with pytest.raises(InvalidRequest, match="since: must be a date and time"):
+        JobListArguments.parse({"since": said})
 
 
 @pytest.mark.parametrize("said", ["-16:9", "16:-9", "-720", " '-720p'", "−720"])
