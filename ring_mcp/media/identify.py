@@ -55,11 +55,19 @@ _SIGNATURES = {
     b"GIF89a": "GIF",
     b"%PDF": "PDF",
     b"PK\x03\x04": "ZIP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\0\0\1\0": "ICO",
+    b"8BPS\0\1": "PSD",
 }
+_RIFF_FORMS = {b"WEBP": "WebP", b"AVI ": "AVI", b"WAVE": "WAV"}
 _TEXTS = {b"<svg": "an SVG drawing", b"<": "an XML document", b"{": "a JSON document", b"[": "a JSON document"}
 _CUT = ", and ends early or does not play"
 ELSEWHERE = "its temporary address may give the whole clip for some time yet"
-_SPOKEN_WITH_AN = frozenset({"AVIF", "M4A", "MP4", "RIFF"})
+_SPOKEN_WITH_AN = frozenset({"AVI", "AVIF", "ICO", "M4A", "MP4", "RIFF"})
 
 
 class NotTheMedia(ProviderBadReply):
@@ -213,7 +221,10 @@ def _container(head: bytes) -> str | None:
     if head.startswith(b"\x1a\x45\xdf\xa3"):
         return "WebM" if b"webm" in head[:256] else "Matroska"
     if head.startswith(b"RIFF"):
-        return "WebP" if head[8:12] == b"WEBP" else "RIFF"
+        return _RIFF_FORMS.get(head[8:12], "RIFF")
+    # Two letters alone may begin a text.
+    if head.startswith(b"BM") and head[6:10] == bytes(4):
+        return "BMP"
     return next((name for signature, name in _SIGNATURES.items() if head.startswith(signature)), None)
 
 

@@ -131,6 +131,17 @@ def test_a_real_mp4_is_accepted_and_any_part_of_it_is_not(tmp_path: Path) -> Non
         (mp4(b"avif"), "an AVIF file"),
         (mp4(b"M4A "), "an M4A file"),
         (webm(b"matroska"), "a Matroska file"),
+        (picture("BMP"), "a BMP file"),
+        (b"BMW and other words", "19 bytes of text"),
+        (picture("TIFF"), "a TIFF file"),
+        (b"MM\x00*" + bytes(40), "a TIFF file"),
+        (picture("ICO"), "an ICO file"),
+        (picture("JPEG2000"), "a JPEG 2000 file"),
+        (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "a JPEG XL file"),
+        (b"\xff\x0a" + bytes(40), "a JPEG XL file"),
+        (b"8BPS\x00\x01" + bytes(40), "a PSD file"),
+        (b"RIFF\x00\x10\x00\x00AVI LIST", "an AVI file"),
+        (b"RIFF\x00\x10\x00\x00WAVEfmt ", "a WAV file"),
     ],
 )
 @pytest.mark.parametrize("expected", ["image", "video"])
