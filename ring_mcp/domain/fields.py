@@ -160,8 +160,9 @@ def address(value: object) -> object:
     content = value.get("data") if inner is None else None if _can_be_read(inner) else value.get("blob")
     if isinstance(content, str) and isinstance(kind, str):
         return f"data:{kind};base64,{content}"
-    if inner is None and isinstance(value.get("b64_json"), str):
-        return f"data:;base64,{value['b64_json']}"
+    content = next((value[name] for name in _CONTENTS if isinstance(value.get(name), str)), None)
+    if inner is None and content:
+        return content if content.startswith("data:") else f"data:;base64,{content}"
     job = next((value[name] for name in _JOB_IDS[:2] if isinstance(value.get(name), str)), None)
     if inner is None and job is not None:
         return f"ring://jobs/{job}"
@@ -190,8 +191,10 @@ _AROUND = (
 
 _ADDRESSES = (
     "url", "uri", "fileUri", "file_uri", "image_url", "imageUrl", "file_id", "fileId", "path", "localPath", "image",
+    "src", "gcsUri",
 )  # fmt: skip
 
+_CONTENTS = ("b64_json", "bytesBase64Encoded", "imageBytes", "base64")
 _JOB_IDS = ("jobId", "job_id", "id")
 
 

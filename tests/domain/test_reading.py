@@ -356,6 +356,20 @@ def test_bytes_in_the_block_of_a_model_are_a_data_address(block: dict[str, Any])
     assert given.reference_images == ["data:image/png;base64,QUJD"]
 
 
+@pytest.mark.parametrize("name", ["b64_json", "bytesBase64Encoded", "imageBytes", "base64"])
+def test_bytes_named_as_base64_are_a_data_address(name: str) -> None:
+    blocks = [{name: "QUJD", "mimeType": "image/png"}, {name: "data:image/png;base64,QUJD"}]
+    given = ImageCreateArguments.parse({"prompt": "x", "referenceImages": blocks})
+    assert given.reference_images == ["data:;base64,QUJD", "data:image/png;base64,QUJD"]
+
+
+@pytest.mark.parametrize(("name", "address"), [("src", "https://x.org/a.jpg"), ("gcsUri", "gs://x/a.jpg")])
+def test_an_address_has_other_names_at_other_services(name: str, address: str) -> None:
+    # No provider here reads from a bucket: its address is refused as an address, not as no text.
+    given = ImageCreateArguments.parse({"prompt": "x", "referenceImages": [{name: address}]})
+    assert given.reference_images == [address]
+
+
 def test_arguments_packed_as_text_are_told_to_stand_by_themselves() -> None:
     with pytest.raises(InvalidRequest, match="give the arguments in it by themselves"):
         ImageCreateArguments.parse({"args": '{"prompt": "x", "n": 2}'})
