@@ -69,6 +69,9 @@ class _Names:
     resolution: str = "resolution"
 
 
+_SEEDS = 2**31
+"""Those of a provider are whole numbers of 32 bits with a sign: beyond, one of several pictures would be paid alone."""
+
 _OF_A_PICTURE = _Names()
 _OF_A_FIRST_FRAME = _Names(
     prompt="firstFramePrompt", provider="imageProvider", model="imageModel", resolution="imageResolution"
@@ -123,6 +126,9 @@ def plan_image(
         raise InvalidRequest(f"n must be between 1 and {model.max_n} for {name}, got {n}")
     if request.seed is not None and not model.takes_seed:
         warnings.append(f"seed was not used: {name} has no seed, so the same prompt gives another picture each time")
+    elif request.seed is not None and not -_SEEDS <= request.seed <= _SEEDS - n:
+        counted = f" with n={n}, since each picture has the next one" if n > 1 else ""
+        raise InvalidRequest(f"seed must be between {-_SEEDS} and {_SEEDS - n} for {name}{counted}")
 
     # "auto" is the provider's own word for a quality that is left out.
     asked_quality = None if choose(request.quality or "", ("auto",)) else request.quality

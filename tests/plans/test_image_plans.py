@@ -220,10 +220,23 @@ def test_a_seed_that_a_model_has_not_is_dropped_with_a_warning(seed: int) -> Non
     assert warning.startswith(f"seed was not used: {XAI} has no seed")
 
 
-@pytest.mark.parametrize("seed", [0, 42, -1])
+@pytest.mark.parametrize("seed", [0, 42, -1, 2**31 - 1, -(2**31)])
 def test_a_seed_that_a_model_takes_is_kept(seed: int) -> None:
     made = plan(provider="google", seed=seed)
     assert (made.seed, made.warnings) == (seed, ())
+
+
+@pytest.mark.parametrize(("seed", "n"), [(2**31, 1), (2**32 - 1, 1), (-(2**31) - 1, 1), (10**500, 1), (2**31 - 2, 3)])
+def test_a_seed_beyond_those_of_the_provider_is_refused(seed: int, n: int) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        plan(provider="google", seed=seed, n=n)
+    assert caught.value.message.startswith(f"seed must be between -2147483648 and {2**31 - n} for")
+    assert ("n=3" in caught.value.message) == (n == 3)
+    assert len(caught.value.message) < 200
+
+
+def test_the_last_seed_leaves_room_for_each_picture() -> None:
+    assert plan(provider="google", seed=2**31 - 3, n=3).seed == 2**31 - 3
 
 
 @pytest.mark.parametrize(
