@@ -23,6 +23,9 @@ EDGES = string.whitespace + "".join(chr(code) for first, last in _UNSEEN for cod
 QUOTES = "\"'`“”‘’" + EDGES
 """JSON in JSON leaves its own round a choice, and so does Markdown."""
 
+LINE_ENDS = re.compile(r"[\x85\u2028\u2029]")
+"""Those beside CR and LF. Clients that cut an event stream with Python's splitlines lose the answer that has one."""
+
 _MAX_CHARS = 1_000
 """No choice is so long: what is longer is none, and not looked at."""
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from ring_mcp.domain.choices import EDGES, QUOTES, strip_edges
+from ring_mcp.domain.choices import EDGES, LINE_ENDS, QUOTES, strip_edges
 
 MAX_WAIT_S = 3600.0
 
@@ -69,7 +69,7 @@ def printable(text: str) -> str:
     """``text`` without control characters and the sequences that begin with them; lines and tabs stay."""
     if text.isprintable():  # which megabytes of base64 are: twenty times as fast
         return text
-    return _CONTROL.sub("", _TERMINAL_SEQUENCE.sub("", text))
+    return _CONTROL.sub("", _TERMINAL_SEQUENCE.sub("", LINE_ENDS.sub("\n", text)))
 
 
 def not_a_bool(value: object) -> object:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ring_mcp.domain.choices import as_ratio, choose
+from ring_mcp.domain.choices import EDGES, as_ratio, choose
 from ring_mcp.domain.fields import job_id, job_named
 from ring_mcp.domain.reading import MAX_ITEMS, MAX_PROBLEMS, MAX_VALUES
 from ring_mcp.errors import InvalidRequest
@@ -297,7 +297,7 @@ UNSEEN = "\u2003\u2028\x85\u00ad\u061c\u180e\u202a\u202c\u2066\u2069\u2062\u2800
 def test_what_cannot_be_seen_around_a_value_is_none_of_it(unseen: str) -> None:
     around = {"n": f"{unseen}2{unseen}", "aspectRatio": f"{unseen}16x9{unseen}", "provider": unseen}
     read = ImageCreateArguments.parse({"prompt": "x", "referenceImages": f'{unseen}["file_a"]{unseen}', **around})
-    assert (read.n, read.aspect_ratio, read.provider) == (2, f"{unseen}16x9{unseen}", None)
+    assert (read.n, (read.aspect_ratio or "").strip(EDGES), read.provider) == (2, "16x9", None)
     assert read.reference_images == ["file_a"]
     named = ImageCreateArguments.parse({"prompt": "x", "idempotencyKey": f"{unseen}k{unseen}", "refCode": f"r{unseen}"})
     assert (named.idempotency_key, named.ref_code) == ("k", "r")

@@ -25,7 +25,8 @@ QUIET = "a red boat here"
         ("\x1b(B\x1bM\x1b", "(B"),
         ("\x1b]0;a title that never ends", "0;a title that never ends"),
         ("новини 新闻 🎬 é\u0301", "новини 新闻 🎬 é\u0301"),
-        ("\x7f\x80\x9f\x85", "\x85"),
+        ("\x7f\x80\x9f\x85", "\n"),
+        ("one\u2028two\u2029three", "one\ntwo\nthree"),
     ],
 )
 def test_only_what_can_be_printed_is_left(said: str, shown: str) -> None:
