@@ -208,7 +208,7 @@ class _Reading:
             return
         due = _due_in(model)
         within = {name: _due_in(place.model) for name, place in due.items() if place.model is not None}
-        close, hint, packed = nearest(key, due, within), "", _count_names(value, due)
+        close, hint, packed = nearest(key, due, within), "", _count_names(as_name(value), due)
         if close is not None and packed < 2:
             hint = f", did you mean {close}?"
         elif packed:

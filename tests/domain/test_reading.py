@@ -370,6 +370,7 @@ def test_an_address_has_other_names_at_other_services(name: str, address: str) -
     assert given.reference_images == [address]
 
 
-def test_arguments_packed_as_text_are_told_to_stand_by_themselves() -> None:
+@pytest.mark.parametrize("packed", ['{"prompt": "x", "n": 2}', [{"prompt": "x", "n": 2}], ['{"prompt": "x", "n": 2}']])
+def test_arguments_packed_as_text_are_told_to_stand_by_themselves(packed: object) -> None:
     with pytest.raises(InvalidRequest, match="give the arguments in it by themselves"):
-        ImageCreateArguments.parse({"args": '{"prompt": "x", "n": 2}'})
+        ImageCreateArguments.parse({"args": packed})
