@@ -24,6 +24,9 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_PIXELS = 80_000_000
 """A few kilobytes can unfold into more. The services' own bounds are told nowhere."""
 
+WIDEST_RATIO = 8.0
+"""The widest, and turned round the tallest, that either service makes. A banner of 1600:1 could not be a JPEG."""
+
 _TONING = 7
 
 
@@ -48,9 +51,9 @@ def ratio_of(text: str) -> float:
 
 
 def size_for(ratio: float, resolution: str) -> tuple[int, int]:
-    """Width and height in pixels: the resolution's area in that ratio, sides a multiple of 16."""
+    """Width and height in pixels: the resolution's area in that ratio as far as one is made, sides a multiple of 16."""
     side_px = SIDE_PX[resolution]
-    root = math.sqrt(ratio)
+    root = math.sqrt(min(max(ratio, 1 / WIDEST_RATIO), WIDEST_RATIO))
     # The sides of xAI's are multiples of 16 (provider reference 1.4), and exact sizes are told nowhere.
     return _multiple_of_16(side_px * root), _multiple_of_16(side_px / root)
 

@@ -111,6 +111,14 @@ def test_every_ratio_has_its_size_a_scene_and_a_strip(ratio: str, resolution: st
     assert busy(strip(picture)) > 20
 
 
+@pytest.mark.parametrize("banner_px", [(16_000, 10), (10, 16_000)])
+def test_a_banner_that_was_given_gives_the_widest_picture_made(banner_px: tuple[int, int]) -> None:
+    width_px, height_px = banner_px
+    made = Image.open(io.BytesIO(render_jpeg(spec(size=size_for(width_px / height_px, "2k")))))
+    assert sorted(made.size) == sorted(size_for(8.0, "2k"))
+    assert (made.width > made.height) is (width_px > height_px)
+
+
 @pytest.mark.parametrize("resolution", ["1.5k", "2k", "4k"])
 def test_large_pictures_are_the_same_scene_as_small_ones(resolution: str) -> None:
     small, large = (paint(spec(size=size_for(1.0, each), seed="7")).convert("RGB") for each in ("1k", resolution))
