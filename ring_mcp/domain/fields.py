@@ -135,11 +135,11 @@ def say_no_job(text: str) -> str:
 
 
 def as_name(value: object) -> object:
-    """A number as its figures, and of a list of one that one: ids and sizes are written so. A text is left as it is."""
+    """A number as its figures (7.0 is 7 to who has no whole ones), and of a list of one that one. A text stays."""
     if isinstance(value, list | tuple) and len(value) == 1:
         value = value[0]
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
+        return str(int(value) if isinstance(value, float) and value.is_integer() else value)
     return value
 
 

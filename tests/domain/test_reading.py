@@ -370,6 +370,14 @@ def test_an_address_has_other_names_at_other_services(name: str, address: str) -
     assert given.reference_images == [address]
 
 
+def test_a_name_is_the_same_to_those_who_have_no_whole_numbers() -> None:
+    whole, other = ({"idempotencyKey": each, "refCode": each, "prompt": "x"} for each in (7, 7.0))
+    assert ImageCreateArguments.parse(other) == ImageCreateArguments.parse(whole)
+    assert ImageCreateArguments.parse(other).idempotency_key == "7"
+    assert ImageCreateArguments.parse({"prompt": "x", "idempotencyKey": 7.5}).idempotency_key == "7.5"
+    assert VideoCreateArguments.parse({"prompt": "x", "resolution": 720.0}).resolution == "720"
+
+
 @pytest.mark.parametrize("packed", ['{"prompt": "x", "n": 2}', [{"prompt": "x", "n": 2}], ['{"prompt": "x", "n": 2}']])
 def test_arguments_packed_as_text_are_told_to_stand_by_themselves(packed: object) -> None:
     with pytest.raises(InvalidRequest, match="give the arguments in it by themselves"):
