@@ -37,6 +37,7 @@ _JOB_SAID = re.compile(
 )
 """As answers, the terminal, REST and the pages of the gallery name one."""
 
+_SEVERAL_JOBS = "names several jobs: give each by itself, to ring-job-get as the items of jobIds"
 _SAID_BEFORE_AN_ID = re.compile(r"^job(?:[ _-]?id)?\s*[:=\s]\s*", re.IGNORECASE)
 _TERMINAL_SEQUENCE = re.compile(
     # The long ones have a bound and end with their line, or where another begins: what only begins like one must not
@@ -95,18 +96,20 @@ def job_id(value: object) -> object:
     others put around it: quotes, a sentence, the object that a list of jobs has of it."""
     if isinstance(value, Mapping):
         value = next((value[name] for name in _JOB_IDS if value.get(name)), value)
+    if isinstance(value, list) and len(value) > 1:
+        raise ValueError(_SEVERAL_JOBS)
     value = as_name(value)
     if not isinstance(value, str):
         return value
     value = value.strip(EDGES).rstrip("/")
     if (named := job_named(value)) is not None:
         return named
-    # The one there is: of two it cannot be told which is meant.
     whole = {found.lower() for found in _WHOLE_ID.findall(value[:_MOST_AROUND_AN_ID_CHARS])}
     if len(whole) == 1:
         return whole.pop()
-    *_, last = value.strip(EDGES).rsplit("/jobs/", 1)
-    said = _SAID_BEFORE_AN_ID.sub("", last).strip(EDGES)
+    if whole:
+        raise ValueError(_SEVERAL_JOBS)
+    said = _SAID_BEFORE_AN_ID.sub("", value.rsplit("/jobs/", 1)[-1]).strip(EDGES)
     part = said.strip(f"{QUOTES}#.…<>()[]").lower()
     return part if is_part_of_id(part) else said
 

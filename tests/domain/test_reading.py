@@ -189,6 +189,16 @@ def test_a_choice_is_known_by_its_letters(said: str, meant: str | None) -> None:
     assert choose(said, ("draft", "draft_i2v", "a_b", "ab", "a-b")) == meant
 
 
+ONE_ID, OTHER_ID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "3f2504e0-4f89-41d3-9a0c-0305e82c3302"
+
+
+@pytest.mark.parametrize("said", [f"{ONE_ID}\n{OTHER_ID}", f"jobs {ONE_ID} and {OTHER_ID}", [ONE_ID, OTHER_ID]])
+def test_several_jobs_are_told_where_one_is_due(said: object) -> None:
+    with pytest.raises(InvalidRequest, match="jobId: names several jobs: give each by itself"):
+        JobGetArguments.parse({"jobId": said})
+    assert JobGetArguments.parse({"jobId": f"{ONE_ID} {ONE_ID}"}).job_id == ONE_ID
+
+
 @pytest.mark.parametrize(
     "said",
     [
