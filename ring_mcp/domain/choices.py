@@ -36,8 +36,8 @@ _SIGNED = re.compile(r"(?:\A|[^\w\s])-\d")
 
 
 def strip_edges(text: str) -> str:
-    """``text`` without blanks of any kind around it: with one that nobody sees it would be another key."""
-    return text.strip(EDGES)
+    """``text`` without blanks of any kind around it, in one normal form: what looks the same is the same key."""
+    return unicodedata.normalize("NFC", text.strip(EDGES))
 
 
 class Spellings:

@@ -380,6 +380,11 @@ def test_an_address_has_other_names_at_other_services(name: str, address: str) -
     assert given.reference_images == [address]
 
 
+def test_a_key_in_another_normal_form_is_the_same_key() -> None:
+    one, two = ({"idempotencyKey": each, "refCode": each, "prompt": "x"} for each in ("caf\u00e9", "cafe\u0301"))
+    assert ImageCreateArguments.parse(one) == ImageCreateArguments.parse(two)
+
+
 def test_a_name_is_the_same_to_those_who_have_no_whole_numbers() -> None:
     whole, other = ({"idempotencyKey": each, "refCode": each, "prompt": "x"} for each in (7, 7.0))
     assert ImageCreateArguments.parse(other) == ImageCreateArguments.parse(whole)
