@@ -12,6 +12,7 @@ import pytest
 
 from tests.house.pages import EXAMPLES, PAGES, README, ROOT, Block, Page, all_blocks, page
 
+LONGEST_LINE = 130
 LANGUAGES = {"sh", "ini", "json", "toml", "python", "text"}
 
 
@@ -34,6 +35,12 @@ def test_every_link_leads_to_a_file_and_every_anchor_to_a_heading(each: Page) ->
         ):
             broken.append(link)
     assert broken == []
+
+
+@pytest.mark.parametrize("each", PAGES, ids=by_name)
+def test_no_line_of_prose_is_far_longer_than_the_others(each: Page) -> None:
+    # Rows of tables cannot be broken; a line that an edit has made long is read in diffs and terminals.
+    assert [line for line in each.prose.splitlines() if len(line) > LONGEST_LINE and line[0] != "|"] == []
 
 
 def test_the_readme_leads_to_every_page() -> None:
