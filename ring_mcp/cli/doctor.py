@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 _NAMED_SUMS = 5
 
 
+_NOT_HERE = {
+    "name": "sums",
+    "status": "warning",
+    "detail": "not checked: the ledger is the gateway's",
+    "fix": "Run `ring-mcp doctor` on its machine.",
+}
+
+
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--recount", is_flag=True, help="Make the ledger's sums those of its rows before they are compared.")
@@ -33,9 +41,9 @@ def doctor(as_json: bool, recount: bool, gateway: str | None) -> None:
             raise InvalidRequest("--recount works where the ledger is, not through a gateway")
         async with open_backend(config) as backend:
             report = await backend.health()
-        if config.api_base_url is None:  # at a gateway the ledger here is another
-            report = _add(report, await _check_sums(config, recount))
-        return report
+        # At a gateway the ledger here is another; said, or "ok" would be read as "the sums are right".
+        here = config.api_base_url is None
+        return _add(report, await _check_sums(config, recount) if here else _NOT_HERE)
 
     with leave_settings_to_health():
         tell_report(ask, as_json=as_json, gateway=gateway)
