@@ -32,6 +32,8 @@ def _explain(path: Path, exc: sqlite3.DatabaseError) -> str:
         return f"the ledger {path} cannot be written; point RING_STATE_DIR to a writable folder"
     if "full" in text:
         return f"the disk that holds the ledger {path} is full; free some space"
+    if "disk I/O" in text:  # as SQLite says it where its index of the WAL has no room
+        return f"the ledger {path} failed: {text}; free some space if its disk is full, or see to the disk"
     if "not a database" in text or "malformed" in text:
         return f"the ledger {path} is damaged; restore it from a backup, or move the file away to start an empty one"
     if "locked" in text:

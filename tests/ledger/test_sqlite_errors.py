@@ -22,6 +22,7 @@ FILE = Path("/state/ledger.db")
         ("file is not a database", "is damaged; restore it from a backup"),
         ("database disk image is malformed", "is damaged; restore it from a backup"),
         ("database is locked", "was locked by another process for 30 s; try again"),
+        ("disk I/O error", "failed: disk I/O error; free some space if its disk is full"),
         ("something else", "failed: something else"),
     ],
 )
