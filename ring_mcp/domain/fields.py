@@ -244,13 +244,7 @@ ShortText = Annotated[
     str, Field(max_length=200), BeforeValidator(as_name), AfterValidator(sendable), AfterValidator(strip_edges)
 ]
 Words = Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(sendable), PROSE]
-Key = Annotated[
-    str,
-    Field(min_length=1, max_length=200),
-    BeforeValidator(as_name),
-    AfterValidator(sendable),
-    AfterValidator(strip_edges),
-]
+Key = Annotated[ShortText, Field(min_length=1)]
 JobId = Annotated[str, Field(max_length=200), BeforeValidator(job_id), AfterValidator(sendable), SEPARATED]
 Flag = Annotated[bool, BeforeValidator(flag)]
 Whole = Annotated[int, BeforeValidator(plain)]

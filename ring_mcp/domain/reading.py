@@ -259,10 +259,8 @@ def _is_not_given(value: object, due: _Due | None) -> bool:
         return value is None
     if due is not None and due.item is not None:
         return False
-    word = value.strip(EDGES)
-    return not word or (
-        word[:_MAX_NAME_CHARS].lower() in _WORDS_FOR_NULL and due is not None and _may_be_null(due, value)
-    )
+    word = value.strip(EDGES)[:_MAX_NAME_CHARS].lower()
+    return not word or (word in _WORDS_FOR_NULL and due is not None and _may_be_null(due, value))
 
 
 def _may_be_null(due: _Due, word: str) -> bool:
